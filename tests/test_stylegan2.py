@@ -1,0 +1,137 @@
+"""The generator against the reference implementation, and the laws that the method rests on."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from samlib.stylegan2 import Discriminator, Generator
+
+FIXTURE = Path(__file__).parents[2] / "shared" / "parity" / "stylegan2_tiny_r256.npz"
+SPACES = ("F4", "F6", "F8", "F10")
+
+
+def close(got, want, tolerance=1e-4):
+    want = torch.as_tensor(want)
+    assert got.shape == want.shape
+    assert (got - want).abs().max() <= tolerance * want.abs().max()
+
+
+@pytest.fixture(scope="module")
+def reference():
+    if not FIXTURE.exists():
+        pytest.skip("the reference numbers are not beside this checkout")
+    arrays = np.load(FIXTURE)
+    return {k: torch.from_numpy(arrays[k]) for k in arrays.files}
+
+
+@pytest.fixture(scope="module")
+def reference_generator(reference):
+    state = {k[3:]: v for k, v in reference.items() if k.startswith("sd/")}
+    channels = {2**i: state[f"synthesis.b{2**i}.conv1.weight"].shape[0] for i in range(2, 9)}
+    generator = Generator(256, 48, 48, channels, mapping_layers=4)
+    generator.load_state_dict(state)
+    return generator.eval().requires_grad_(False)
+
+
+@pytest.fixture
+def tiny():
+    torch.manual_seed(0)
+    return Generator(64, 8, 8, {r: 8 for r in (4, 8, 16, 32, 64)}, mapping_layers=2).requires_grad_(False)
+
+
+def deltas_of(reference, names=SPACES):
+    return {s: reference[f"delta/{s}"] for s in names}, {s: reference[f"mask/{s}"] for s in names}
+
+
+def test_mapping_and_truncation(reference, reference_generator):
+    close(reference_generator.mapping(reference["z"]), reference["ws"])
+    close(reference_generator.mapping(reference["z"], truncation=0.7), reference["ws_psi0.7"])
+
+
+@pytest.mark.parametrize("noise", ["const", "none"])
+def test_images(reference, reference_generator, noise):
+    images = reference_generator.synthesis(reference["ws"], noise=noise)
+    close(images[..., ::4, ::4], reference[f"image_noise_{noise}[::4]"])
+
+
+def test_formation_eq_3_4(reference, reference_generator):
+    deltas, masks = deltas_of(reference)
+    close(reference_generator.synthesis(reference["w_plus"], deltas, masks, noise="none"), reference["formed"])
+
+
+@pytest.mark.parametrize("space", SPACES)
+def test_formation_in_one_space(reference, reference_generator, space):
+    deltas, _ = deltas_of(reference, [space])
+    formed = reference_generator.synthesis(reference["w_plus"], deltas, noise="none")
+    close(formed[..., ::4, ::4], reference[f"formed_only_{space}[::4]"])
+
+
+def test_edit(reference, reference_generator):
+    deltas, masks = deltas_of(reference)
+    close(reference_generator.edit(reference["w_plus"], reference["direction"], deltas, masks), reference["edited"])
+
+
+def test_spaces_name_the_rows_after_them():
+    spaces = Generator(256, 4, 4, {2**i: 2 for i in range(2, 9)}, 1).spaces
+    assert [(s.name, s.resolution, s.layer) for s in spaces] == [
+        ("W+", None, 0), ("F4", 16, 5), ("F6", 32, 7), ("F8", 64, 9), ("F10", 128, 11)]
+
+
+def test_zero_direction_changes_nothing(tiny):
+    w = torch.randn(2, tiny.num_layers, 8)
+    deltas = {"F4": torch.randn(2, 8, 16, 16)}
+    masks = {"F4": torch.rand(2, 1, 16, 16).round()}  # a soft mask weighs the change by m^2 in the published edit
+    formed = tiny.synthesis(w, deltas, masks, noise="none")
+    close(tiny.edit(w, torch.zeros(tiny.num_layers, 8), deltas, masks), formed, 1e-5)
+
+
+def test_an_edit_reaches_a_segment_through_the_rows_after_its_space(tiny):
+    """With all of the image in F6, rows before F6.layer act on the image through early ToRGBs only; later rows act."""
+    for resolution in (4, 8, 16):
+        getattr(tiny.synthesis_network, f"b{resolution}").torgb.weight.zero_()
+    w = torch.randn(1, tiny.num_layers, 8)
+    deltas = {"F6": torch.randn(1, 8, 32, 32)}
+    layer = next(s.layer for s in tiny.spaces if s.name == "F6")
+    early, late = torch.zeros(2, tiny.num_layers, 8)
+    early[:layer], late[layer:] = 3.0, 3.0
+    early[layer - 1] = 0  # conv1 of the F6 block ends at this row, its ToRGB reads the next
+    unedited = tiny.synthesis(w, deltas, noise="none")
+    close(tiny.edit(w, early, deltas), unedited, 1e-5)
+    assert (tiny.edit(w, late, deltas) - unedited).abs().mean() > 0.1 * unedited.abs().mean()
+    assert (tiny.edit(w, early) - unedited).abs().mean() > 0.1 * unedited.abs().mean()
+
+
+def test_batch_is_singles(tiny):
+    w = torch.randn(3, tiny.num_layers, 8)
+    deltas = {s.name: torch.randn(3, 8, s.resolution, s.resolution) for s in tiny.spaces[1:]}
+    masks = {s.name: (torch.rand(3, 1, s.resolution, s.resolution) > 0.5).float() for s in tiny.spaces[1:]}
+    direction = torch.randn(tiny.num_layers, 8)
+    batch = tiny.edit(w, direction, deltas, masks)
+    for i in range(3):
+        one = tiny.edit(w[i:i + 1], direction, {k: v[i:i + 1] for k, v in deltas.items()},
+                        {k: v[i:i + 1] for k, v in masks.items()})
+        close(batch[i:i + 1], one, 1e-5)
+
+
+def test_noise_names_and_shapes_are_checked(tiny):
+    w = torch.randn(1, tiny.num_layers, 8)
+    with pytest.raises(ValueError, match="noise 'loud'"):
+        tiny.synthesis(w, noise="loud")
+    with pytest.raises(ValueError, match="F10"):
+        tiny.synthesis(w, {"F10": torch.zeros(1, 8, 128, 128)})
+    with pytest.raises(ValueError, match="want \\(N, 8, 16, 16\\)"):
+        tiny.synthesis(w, {"F4": torch.zeros(1, 4, 16, 16)})
+    with pytest.raises(ValueError, match="w_plus"):
+        tiny.synthesis(w[:, :3])
+
+
+def test_discriminator_gives_one_logit_per_image():
+    torch.manual_seed(0)
+    net = Discriminator(32, {r: 8 for r in (4, 8, 16, 32)})
+    x = torch.randn(8, 3, 32, 32, requires_grad=True)
+    logits = net(x)
+    assert logits.shape == (8,)
+    logits.sum().backward()
+    assert (x.grad.abs().amax((1, 2, 3)) > 0).all()
