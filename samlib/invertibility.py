@@ -1,0 +1,190 @@
+"""S, the invertibility predictor (Sec. 3.1, 6.1): one pass over an image gives the error each latent space would leave, pixel by pixel.
+
+DeepLabV3+ (Chen et al., ECCV 2018) on a ResNet, output stride 16, with 8 output channels, and one small head per space.
+Module names are those of the published predictor, so that its files load by key.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchvision.models.resnet import BasicBlock, Bottleneck
+
+from samlib import weights
+
+BLOCKS = {
+    "resnet18": (BasicBlock, (2, 2, 2, 2)),
+    "resnet34": (BasicBlock, (3, 4, 6, 3)),
+    "resnet50": (Bottleneck, (3, 4, 6, 3)),
+    "resnet101": (Bottleneck, (3, 4, 23, 3)),
+}
+BASE_CHANNELS = 8
+
+
+class Backbone(nn.Module):
+    """ResNet whose last stage keeps the stride (1/16 of the image) and widens its view by dilations 2, 4, 8 instead.
+
+    Keys are torchvision's (`layer3.0.conv1.weight`), without the classifier. Returns the features at 1/4 and at 1/16.
+    """
+
+    def __init__(self, name: str, width: int = 64):
+        super().__init__()
+        block, counts = BLOCKS[name]
+        self.conv1 = nn.Conv2d(3, width, 7, stride=2, padding=3, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.channels = width
+        for i, (count, stride) in enumerate(zip(counts, (1, 2, 2, 1))):
+            setattr(self, f"layer{i + 1}", self.stage(block, width * 2**i, count, stride))
+        self.low_channels = width * block.expansion
+        for i, unit in enumerate(self.layer4):
+            for conv in unit.modules():
+                if isinstance(conv, nn.Conv2d) and conv.kernel_size == (3, 3):
+                    conv.dilation = conv.padding = (2 * 2**i, 2 * 2**i)
+
+    def stage(self, block, channels: int, count: int, stride: int) -> nn.Sequential:
+        wide = channels * block.expansion
+        shortcut = None
+        if stride != 1 or self.channels != wide:
+            shortcut = nn.Sequential(nn.Conv2d(self.channels, wide, 1, stride, bias=False), nn.BatchNorm2d(wide))
+        first = block(self.channels, channels, stride, shortcut)
+        self.channels = wide
+        return nn.Sequential(first, *(block(wide, channels) for _ in range(count - 1)))
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        x = F.relu(self.bn1(self.conv1(images)))
+        low = self.layer1(F.max_pool2d(x, 3, stride=2, padding=1))
+        return low, self.layer4(self.layer3(self.layer2(low)))
+
+
+class Atrous(nn.Module):
+    """Dilated convolution, BatchNorm, ReLU: one branch of the pyramid."""
+
+    def __init__(self, inputs: int, outputs: int, dilation: int):
+        super().__init__()
+        kernel, padding = (1, 0) if dilation == 1 else (3, dilation)
+        self.atrous_conv = nn.Conv2d(inputs, outputs, kernel, padding=padding, dilation=dilation, bias=False)
+        self.bn = nn.BatchNorm2d(outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.bn(self.atrous_conv(x)))
+
+
+class Pyramid(nn.Module):
+    """Atrous spatial pyramid pooling: dilations 1, 6, 12, 18 and the image's mean, side by side."""
+
+    def __init__(self, inputs: int, outputs: int):
+        super().__init__()
+        for i, dilation in enumerate((1, 6, 12, 18)):
+            setattr(self, f"aspp{i + 1}", Atrous(inputs, outputs, dilation))
+        self.global_avg_pool = nn.Sequential(
+            nn.AdaptiveAvgPool2d(1), nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()
+        )
+        self.conv1 = nn.Conv2d(5 * outputs, outputs, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(outputs)
+        self.dropout = nn.Dropout(0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean = self.global_avg_pool(x).expand(-1, -1, *x.shape[2:])
+        branches = (self.aspp1(x), self.aspp2(x), self.aspp3(x), self.aspp4(x), mean)
+        return self.dropout(F.relu(self.bn1(self.conv1(torch.cat(branches, 1)))))
+
+
+class Decoder(nn.Module):
+    """Joins the pyramid (1/16) with the early features (1/4), which know where the edges are."""
+
+    def __init__(self, low_channels: int, channels: int, low_reduced: int, outputs: int):
+        super().__init__()
+        self.conv1 = nn.Conv2d(low_channels, low_reduced, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(low_reduced)
+
+        def unit(inputs: int, drop: float) -> list[nn.Module]:
+            return [nn.Conv2d(inputs, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels), nn.ReLU(), nn.Dropout(drop)]
+
+        self.last_conv = nn.Sequential(*unit(channels + low_reduced, 0.5), *unit(channels, 0.1), nn.Conv2d(channels, outputs, 1))
+
+    def forward(self, x: Tensor, low: Tensor) -> Tensor:
+        low = F.relu(self.bn1(self.conv1(low)))
+        return self.last_conv(torch.cat((enlarge(x, low.shape[2:]), low), 1))
+
+
+def enlarge(x: Tensor, size) -> Tensor:
+    return F.interpolate(x, size=tuple(size), mode="bilinear", align_corners=True)
+
+
+class Base(nn.Module):
+    """S_base: (N, 3, H, W) -> (N, 8, H, W)."""
+
+    def __init__(self, backbone: str, width: int, decoder: int, low_reduced: int):
+        super().__init__()
+        self.backbone = Backbone(backbone, width)
+        self.aspp = Pyramid(self.backbone.channels, decoder)
+        self.decoder = Decoder(self.backbone.low_channels, decoder, low_reduced, BASE_CHANNELS)
+
+    def forward(self, images: Tensor) -> Tensor:
+        low, high = self.backbone(images)
+        return enlarge(self.decoder(self.aspp(high), low), images.shape[2:])
+
+
+class Head(nn.Module):
+    """head_phi: (N, 8, H, W) -> (N, 1, H, W) >= 0. Transposed convolutions, as in the published files."""
+
+    def __init__(self):
+        super().__init__()
+        self.m = nn.Sequential(
+            nn.ConvTranspose2d(BASE_CHANNELS, 4, 3, padding=1), nn.BatchNorm2d(4), nn.LeakyReLU(0.2), nn.ConvTranspose2d(4, 1, 1), nn.ReLU()
+        )
+
+    def forward(self, base: Tensor) -> Tensor:
+        return self.m(base)
+
+
+class InvertibilityPredictor(nn.Module):
+    """S: images (N, 3, H, W) in [-1, 1], any H and W from 32 on -> predicted error maps (N, S, H, W), one per space, in order.
+
+    spaces          names, or Space records.
+    backbone        a key of BLOCKS; "resnet101" with width 64, decoder 256, low_reduced 48 is the published network (`published`).
+    width           channels of the first stage; decoder, low_reduced: channels of the decoder and of the early features in it.
+    backbone_state  weights of the backbone under torchvision's names (its `fc.*` is ignored); None starts from nothing.
+    """
+
+    def __init__(self, spaces, backbone: str = "resnet18", width: int = 40, decoder: int = 128, low_reduced: int = 32, backbone_state=None):
+        super().__init__()
+        if backbone not in BLOCKS:
+            raise ValueError(f"backbone {backbone!r} is not known; choose one of {', '.join(BLOCKS)}")
+        if width != 64 and BLOCKS[backbone][0] is Bottleneck:
+            raise ValueError(f"width {width} with {backbone}: only resnet18 and resnet34 come narrower; leave width at 64")
+        self.spaces = tuple(getattr(space, "name", space) for space in spaces)
+        self.config = dict(spaces=self.spaces, backbone=backbone, width=width, decoder=decoder, low_reduced=low_reduced)
+        self.sd_base = Base(backbone, width, decoder, low_reduced)
+        self.heads = nn.ModuleDict({name: Head() for name in self.spaces})
+        if backbone_state is not None:
+            self.sd_base.backbone.load_state_dict({k: v for k, v in backbone_state.items() if not k.startswith("fc.")})
+
+    @classmethod
+    def published(cls, spaces) -> "InvertibilityPredictor":
+        """The architecture of the published files, to be filled by `load_published`."""
+        return cls(spaces, "resnet101", width=64, decoder=256, low_reduced=48)
+
+    def load_published(self, checkpoint: dict) -> "InvertibilityPredictor":
+        """Fill from a published checkpoint: {"sd_base": state, space name: state of its head, ...}; every key must be used."""
+        parts = {"sd_base": self.sd_base, **self.heads}
+        if set(checkpoint) != set(parts):
+            raise ValueError(f"the checkpoint holds {sorted(checkpoint)}, wanted {sorted(parts)}; build the predictor for its spaces")
+        for name, part in parts.items():
+            try:
+                part.load_state_dict(checkpoint[name])
+            except RuntimeError as error:
+                raise ValueError(f"{name} of the checkpoint does not fit: {' '.join(str(error).split())}") from error
+        return self
+
+    def forward(self, images: Tensor) -> Tensor:
+        if images.ndim != 4 or images.shape[1] != 3 or min(images.shape[2:]) < 32:
+            raise ValueError(f"images of shape {tuple(images.shape)}; wanted (N, 3, H, W) with at least 32 px a side")
+        base = self.sd_base(images)
+        return torch.cat([head(base) for head in self.heads.values()], 1)
+
+    def save(self, path, **metadata):
+        return weights.save(self, path, **metadata)
+
+    @classmethod
+    def load(cls, path, device=None) -> "InvertibilityPredictor":
+        return weights.load(cls, path, device)
