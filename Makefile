@@ -1,0 +1,32 @@
+# make demo    run notebooks/quickstart.ipynb on the built-in cars
+# make test    pytest, then the notebooks with nbval
+# Both set themselves up in .venv; another Python: make test PYTHON=python3.12
+PYTHON ?= python3
+ROOT := $(dir $(lastword $(MAKEFILE_LIST)))
+VENV := $(ROOT).venv
+RUN := cd "$(ROOT)." && .venv/bin/python
+
+.PHONY: demo test install clean
+.DEFAULT_GOAL := demo
+
+demo: install
+	$(RUN) -m samlib demo
+
+test: install
+	$(RUN) -m pytest
+	$(RUN) -m pytest --nbval --nbval-current-env --nbval-kernel-name python3 notebooks
+
+install: $(VENV)/.installed
+
+# The stamp is newer than pyproject.toml exactly when what it lists is installed.
+$(VENV)/.installed: $(ROOT)pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
+	    || { echo "Python 3.10 or newer is needed; this is `$(PYTHON) --version 2>&1`. Try: make PYTHON=python3.12" >&2; exit 1; }
+	@test -x "$(VENV)/bin/python" || $(PYTHON) -m venv "$(VENV)" \
+	    || { rm -rf "$(VENV)"; echo "No virtual environment could be made (Debian, Ubuntu: apt install python3-venv)." >&2; exit 1; }
+	@echo "Installing into .venv (the first time this takes some minutes) ..."
+	@$(RUN) -m pip install --quiet --disable-pip-version-check -e ".[dev]"
+	@touch "$@"
+
+clean:
+	rm -rf "$(VENV)" "$(ROOT)outputs"
