@@ -1,4 +1,4 @@
-"""S, the invertibility predictor (Sec. 3.1, 6.1): one pass over an image gives the error each latent space would leave, pixel by pixel.
+"""S, the invertibility predictor (Sec. 3.1, 6.1): from an image, the error each latent space would leave, per pixel.
 
 DeepLabV3+ (Chen et al., ECCV 2018) on a ResNet, output stride 16, with 8 output channels, and one small head per space.
 Module names are those of the published predictor, so that its files load by key.
@@ -97,9 +97,11 @@ class Decoder(nn.Module):
         self.bn1 = nn.BatchNorm2d(low_reduced)
 
         def unit(inputs: int, drop: float) -> list[nn.Module]:
-            return [nn.Conv2d(inputs, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels), nn.ReLU(), nn.Dropout(drop)]
+            conv = nn.Conv2d(inputs, channels, 3, padding=1, bias=False)
+            return [conv, nn.BatchNorm2d(channels), nn.ReLU(), nn.Dropout(drop)]
 
-        self.last_conv = nn.Sequential(*unit(channels + low_reduced, 0.5), *unit(channels, 0.1), nn.Conv2d(channels, outputs, 1))
+        units = *unit(channels + low_reduced, 0.5), *unit(channels, 0.1)
+        self.last_conv = nn.Sequential(*units, nn.Conv2d(channels, outputs, 1))
 
     def forward(self, x: Tensor, low: Tensor) -> Tensor:
         low = F.relu(self.bn1(self.conv1(low)))
@@ -129,29 +131,29 @@ class Head(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.m = nn.Sequential(
-            nn.ConvTranspose2d(BASE_CHANNELS, 4, 3, padding=1), nn.BatchNorm2d(4), nn.LeakyReLU(0.2), nn.ConvTranspose2d(4, 1, 1), nn.ReLU()
-        )
+        first, last = nn.ConvTranspose2d(BASE_CHANNELS, 4, 3, padding=1), nn.ConvTranspose2d(4, 1, 1)
+        self.m = nn.Sequential(first, nn.BatchNorm2d(4), nn.LeakyReLU(0.2), last, nn.ReLU())
 
     def forward(self, base: Tensor) -> Tensor:
         return self.m(base)
 
 
 class InvertibilityPredictor(nn.Module):
-    """S: images (N, 3, H, W) in [-1, 1], any H and W from 32 on -> predicted error maps (N, S, H, W), one per space, in order.
+    """S: images (N, 3, H, W) in [-1, 1], H and W from 32 on -> error maps (N, S, H, W) >= 0, one per space, in order.
 
     spaces          names, or Space records.
-    backbone        a key of BLOCKS; "resnet101" with width 64, decoder 256, low_reduced 48 is the published network (`published`).
-    width           channels of the first stage; decoder, low_reduced: channels of the decoder and of the early features in it.
+    backbone        a key of BLOCKS; the published network is `published`.
+    width           channels of the first stage.
+    decoder         channels of the pyramid and the decoder; low_reduced: of the early features in it.
     backbone_state  weights of the backbone under torchvision's names (its `fc.*` is ignored); None starts from nothing.
     """
 
-    def __init__(self, spaces, backbone: str = "resnet18", width: int = 40, decoder: int = 128, low_reduced: int = 32, backbone_state=None):
+    def __init__(self, spaces, backbone="resnet18", width=40, decoder=128, low_reduced=32, backbone_state=None):
         super().__init__()
         if backbone not in BLOCKS:
             raise ValueError(f"backbone {backbone!r} is not known; choose one of {', '.join(BLOCKS)}")
         if width != 64 and BLOCKS[backbone][0] is Bottleneck:
-            raise ValueError(f"width {width} with {backbone}: only resnet18 and resnet34 come narrower; leave width at 64")
+            raise ValueError(f"width {width} with {backbone}: only resnet18 and resnet34 come narrower; set it to 64")
         self.spaces = tuple(getattr(space, "name", space) for space in spaces)
         self.config = dict(spaces=self.spaces, backbone=backbone, width=width, decoder=decoder, low_reduced=low_reduced)
         self.sd_base = Base(backbone, width, decoder, low_reduced)
@@ -165,10 +167,11 @@ class InvertibilityPredictor(nn.Module):
         return cls(spaces, "resnet101", width=64, decoder=256, low_reduced=48)
 
     def load_published(self, checkpoint: dict) -> "InvertibilityPredictor":
-        """Fill from a published checkpoint: {"sd_base": state, space name: state of its head, ...}; every key must be used."""
+        """Fill from a published checkpoint, {"sd_base": state, space name: state of its head, ...}, using every key."""
         parts = {"sd_base": self.sd_base, **self.heads}
         if set(checkpoint) != set(parts):
-            raise ValueError(f"the checkpoint holds {sorted(checkpoint)}, wanted {sorted(parts)}; build the predictor for its spaces")
+            have, want = sorted(checkpoint), sorted(parts)
+            raise ValueError(f"the checkpoint holds {have}, wanted {want}; build the predictor for its spaces")
         for name, part in parts.items():
             try:
                 part.load_state_dict(checkpoint[name])

@@ -1,7 +1,6 @@
-"""Small networks as safetensors files: matrices in 16 bit, vectors (biases, batch statistics) in 32, the settings as JSON metadata."""
+"""Small networks as safetensors files: matrices in 16 bit, vectors in 32, the settings as JSON metadata."""
 
 import json
-import os
 from pathlib import Path
 
 import torch
@@ -9,35 +8,35 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from samlib import paths
+
 
 def compact(tensor: Tensor) -> Tensor:
-    """`tensor` as it is stored: 16 bit from two dimensions on. Running variances may be smaller than 16 bit can hold."""
+    """`tensor` as it is stored: 16 bit from two dimensions on; running variances can be too small for 16 bit."""
     stored = tensor.detach().cpu().contiguous()
     return stored.half() if stored.is_floating_point() and stored.ndim > 1 else stored
 
 
 def save(module: nn.Module, path, **metadata) -> Path:
     """Write `module`, its `config` and any JSON-able `metadata`; the file appears whole or not at all."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     header = {"class": type(module).__name__, "config": module.config, **metadata}
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     state = {name: compact(tensor) for name, tensor in module.state_dict().items()}
-    save_file(state, temporary, {key: json.dumps(value) for key, value in header.items()})
-    temporary.replace(path)
-    return path
+    with paths.atomic_file(path) as temporary:
+        save_file(state, temporary, {key: json.dumps(value) for key, value in header.items()})
+    return Path(path)
 
 
 def load(kind: type, path, device=None) -> nn.Module:
-    """The module of class `kind` that `save` wrote, in evaluation mode; its `.metadata` holds the header. ValueError if it is another's file."""
+    """The `kind` of module that `save` wrote, in evaluation mode; `.metadata` is the header. ValueError for others."""
     try:
         with safe_open(path, framework="pt") as file:
             header = {key: json.loads(value) for key, value in (file.metadata() or {}).items() if key != "format"}
             state = {name: file.get_tensor(name) for name in file.keys()}
     except (SafetensorError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path}: not a safetensors file of this project ({error}); wanted one written by samlib.weights.save") from error
+        raise ValueError(f"{path}: no weights ({error}); wanted a file written by samlib.weights.save") from error
     if header.get("class") != kind.__name__:
-        raise ValueError(f"{path}: holds {header.get('class', 'no named class')}, wanted {kind.__name__}; give the file that belongs to it")
+        found = header.get("class", "no named class")
+        raise ValueError(f"{path}: holds {found}, wanted {kind.__name__}; give the file of that network")
     try:
         module = kind(**header["config"])
         module.load_state_dict(state)

@@ -77,7 +77,8 @@ def test_one_nonnegative_map_per_space_at_the_size_of_the_image():
 @torch.inference_mode()
 def test_a_batch_gives_what_single_images_give():
     predictor, images = small(), torch.randn(3, 3, 48, 64)
-    torch.testing.assert_close(predictor(images), torch.cat([predictor(image[None]) for image in images]), rtol=1e-4, atol=1e-5)
+    singles = torch.cat([predictor(image[None]) for image in images])
+    torch.testing.assert_close(predictor(images), singles, rtol=1e-4, atol=1e-5)
 
 
 def test_base_sees_at_a_sixteenth():
