@@ -31,7 +31,7 @@ class Metric(nn.Module):
     def features(self, x: torch.Tensor) -> list[torch.Tensor]:
         """Activations of five layers, each normalized to unit length over its channels."""
         activations = self.backbone(self.scaling(x))
-        return [a / (a.square().sum(1, keepdim=True).sqrt() + 1e-10) for a in activations]
+        return [a / (a.square().sum(1, keepdim=True) + 1e-20).sqrt() for a in activations]
 
     def distance(self, fx: list[torch.Tensor], fy: list[torch.Tensor], size: tuple[int, int] | None = None) -> torch.Tensor:
         """Between two sets of features: (N,), or with a `size` (H, W) the map (N, H, W) whose layers are scaled to it."""
