@@ -1,0 +1,179 @@
+"""From (category, seed, indices) to pictures: draw the numbers, set up the scene, trace, shade, expose."""
+from dataclasses import dataclass
+
+import torch
+
+from . import world
+from .categories import FACTORS, MODULES
+from .noise import fbm, uniforms
+from .render import Params, box, camera, film, majority, mix, normal, shadow, shrink, trace
+
+SAMPLES = 2                                    # rays along a side of a pixel
+NUMBERS = 160                                  # uniform numbers drawn for each picture
+
+
+@dataclass
+class Scenes:
+    """Pictures with what is known about them."""
+    images: torch.Tensor                       # (N, 3, H, W) in [-1, 1]
+    segments: torch.Tensor                     # (N, H, W) long, index into SEGMENTS[category]
+    factors: dict                              # name -> (N,) float
+
+
+class _Draw:
+    """Hands out columns of a table of uniform numbers: u() in [0, 1), u(low, high) in that range; each (N,)."""
+
+    def __init__(self, table):
+        self.table, self.next = torch.from_numpy(table), 0
+
+    def __call__(self, low=0.0, high=1.0):
+        column = self.table[:, self.next]
+        self.next += 1
+        return low + (high - low) * column
+
+
+def _settings(u, f, bearing, rgb):
+    """All that is random about an ordinary scene: Params in float64 on the CPU."""
+    n = {k: v[:, None] for k, v in f.items()}
+    p = Params(n)
+    p.update(bearing=bearing[:, None], paint=rgb[:, :, None], spokes=(5 + (u() * 5).floor())[:, None], turn=u(0, 6.28)[:, None])
+    p.update({k: u(0, 16)[:, None] for k in ("skyline", "cloud_x", "cloud_z")})
+    p.update(half=n["road"], lane=u(-0.8, 0.8)[:, None], divider=u(1.6, 2.4)[:, None] * (2 * (u() < 0.5) - 1)[:, None],
+             markings=u(0.3, 0.9)[:, None], pavement=(u() ** 2 * 2.4)[:, None], conifer=(u() < 0.25)[:, None].double(),
+             bay=u(2.2, 3.4)[:, None])
+    grey, warm = u(0.10, 0.20), u(0.94, 1.06)
+    p.update(asphalt=torch.stack([grey * warm, grey, grey / warm], 1)[..., None], ground=torch.stack([grey * warm, grey, grey / warm], 1)[..., None])
+    grey = u(0.30, 0.48)
+    p["paving"] = torch.stack([grey * 1.03, grey, grey * 0.94], 1)[..., None]
+    dry, dark = u(0, 1), u(0.75, 1.15)
+    p["turf"] = torch.stack([(0.11 + 0.14 * dry) * dark, (0.19 + 0.04 * dry) * dark, (0.05 + 0.02 * dry) * dark], 1)[..., None]
+    dry, dark = u(0, 1) ** 2, u(0.7, 1.2)
+    p["foliage"] = torch.stack([(0.07 + 0.10 * dry) * dark, (0.13 + 0.01 * dry) * dark, (0.035 + 0.01 * dry) * dark], 1)[..., None]
+    for k in range(world.TREES):
+        lane = (k * 0.618 + 0.31) % 1.0        # spread over the width, whatever their number
+        p[f"tree_side{k}"] = ((lane - 0.5) * 2.0 + u(-0.16, 0.16))[:, None]
+        p.update({f"tree_depth{k}": u(8, 26)[:, None], f"tree_tall{k}": u(4.5, 9)[:, None], f"tree_wide{k}": u(0.26, 0.40)[:, None],
+                  f"tree_tint{k}": u(0.75, 1.3)[:, None]})
+    for k in range(world.BUILDINGS):
+        lane = (k * 0.618 + 0.62) % 1.0
+        p[f"building_side{k}"] = ((lane - 0.5) * 2.0 + u(-0.2, 0.2))[:, None]
+        p.update({f"building_depth{k}": u(14, 34)[:, None], f"building_high{k}": u(5, 15)[:, None], f"building_wide{k}": u(4, 8)[:, None]})
+        tone, value = u(0, 1), u(0.16, 0.50)
+        p[f"wall{k}"] = torch.stack([value, value * (0.95 - 0.30 * tone), value * (0.90 - 0.50 * tone)], 1)[..., None]
+    p.update(shift_x=u(-0.12, 0.12)[:, None], shift_y=u(-0.06, 0.10)[:, None], exposure=u(0.85, 1.10)[:, None])
+    return p
+
+
+def _camera(p):
+    """Where the camera stands, in place: so far away, and zoomed so, that the car fills the usual share of the picture."""
+    sine, cosine = torch.sin(p.bearing), torch.cos(p.bearing)
+    extent = 4.35 * sine.abs() + 1.85 * cosine.abs()
+    usual = 5.6 + 0.95 * extent
+    fill = 0.61 - 0.13 * cosine.abs() ** 4
+    away = usual * p.distance
+    p["tangent"] = extent / (2 * fill * (usual - 0.5 * (4.35 * cosine.abs() + 1.85 * sine.abs()) * 0.6))
+    p.update(away=away, camera_x=cosine * away, camera_z=sine * away, camera_y=p.camera_height,
+             look_x=-sine * p.shift_x * 2, look_z=cosine * p.shift_x * 2, look_y=0.75 + p.shift_y * 2)
+
+
+def settings(category, seed, indices):
+    """Params (N, 1) in float64 and factors (N,) of ordinary scenes."""
+    module = MODULES[category]
+    u = _Draw(uniforms(NUMBERS, category, seed, indices))
+    factors, bearing, rgb = module.sample(u)
+    p = _settings(u, factors, bearing, rgb)
+    p.update(module.shape(p))
+    _camera(p)
+    p.update(world.weather(p))
+    return p, {name: factors[name] for name in FACTORS[category]}
+
+
+def _flat(p, mask, *values):
+    """The rays where mask (N, P) holds: their places, their parameters (M,), and values (N, P) as (M,)."""
+    image, ray = torch.nonzero(mask, as_tuple=True)
+    return (image, ray), p.take(image), [v[image, ray] if v.shape[1] > 1 else v[image, 0] for v in values]
+
+
+def _subject(module, canvas, p, ground, field):
+    """Shadow of the subject on the ground, then the subject itself."""
+    low, high = module.bounds(p)
+    t, x, z, below = ground
+    sun = [p.sun_x, p.sun_y, p.sun_z]
+    zero = torch.zeros_like(x)
+    near, far = box((x, zero, z), sun, low, high)
+    light = world.tree_shadows(p, x, z)
+    mask = below & (far > near.clamp(min=0)) & (t < 60)
+    at, q, (fx, fz, fn, ff, sx, sy, sz) = _flat(p, mask, x, z, near, far, *sun)
+    light[at] = torch.minimum(light[at], shadow(field, (fx, torch.zeros_like(fx), fz), (sx, sy, sz), q, fn, ff))
+    open_sky = torch.ones_like(x)
+    margin = 0.9 * p.size
+    mask = below & (x.abs() < high[0] + margin) & (z.abs() < high[2] + margin)
+    at, q, (fx, fz) = _flat(p, mask, x, z)
+    gap = sum((field(fx, torch.full_like(fx, h), fz, q) / h).clamp(0, 1) * w for h, w in ((0.15, 0.35), (0.45, 0.40), (0.9, 0.25)))
+    open_sky[at] = 0.10 + 0.90 * gap
+    lit = p.sunlight * (light * p.sun_y * 0.9).unsqueeze(-2) + p.ambient * (0.9 * open_sky).unsqueeze(-2)
+    on_ground = (canvas.segment == world.ID["road"]) | (canvas.segment == world.ID["grass"])
+    canvas.light = mix(canvas.light, canvas.light * lit, on_ground.to(x.dtype))
+
+    near, far = box(canvas.o, canvas.d, low, high)
+    at, q, (ox, oy, oz, dx, dy, dz, near, far) = _flat(p, far > near.clamp(min=0), *canvas.o, *canvas.d, near, far)
+    t = trace(field, (ox, oy, oz), (dx, dy, dz), q, near, far)
+    hit = torch.nonzero(t < 1e4)[:, 0]
+    at, q = (at[0][hit], at[1][hit]), Params({k: v[..., hit] for k, v in q.items()})
+    ox, oy, oz, dx, dy, dz, t = (v[hit] for v in (ox, oy, oz, dx, dy, dz, t))
+    x, y, z = ox + t * dx, oy + t * dy, oz + t * dz
+    n = normal(field, x, y, z, q)
+    e = 0.02
+    start = (x + n[0] * e, y + n[1] * e, z + n[2] * e)
+    reach = torch.full_like(t, 3.0)
+    light = shadow(field, start, (q.sun_x, q.sun_y, q.sun_z), q, torch.full_like(t, 0.03), reach, steps=14, softness=10.0)
+    soft = canvas.pixel[at[0], 0] * t
+    color, segment = module.shade(x, y, z, n, (dx, dy, dz), q, light, soft)
+    canvas.light[at[0], :, at[1]] = color.T.to(canvas.light.dtype)
+    canvas.t[at], canvas.segment[at] = t, segment
+
+
+def _scene(module, p, size, field):
+    rays = size * SAMPLES
+    d = camera(p, rays)
+    o = (p.camera_x, p.camera_y, p.camera_z)
+    pixel = p.tangent * (2 / size)
+    canvas = world.backdrop(p, o, d, pixel)
+    ground = world.ground(canvas, p)
+    _subject_last = ground
+    world.buildings(canvas, p)
+    grain = fbm(d[0] * 42 + p.skyline, d[1] * 42 + d[2] * 30)
+    world.trees(canvas, p, grain)
+    _subject(module, canvas, p, ground, field)
+    world.haze(canvas, p)
+    light = shrink(film(canvas.light * p.exposure[..., None] * 0.85), size, SAMPLES)
+    return light * 2 - 1, majority(canvas.segment, size, SAMPLES)
+
+
+@torch.inference_mode()
+def render(category, seed, indices, size=256, challenging=False, device="cpu", batch=None, dtype=torch.float32, compile=False):
+    """Render pictures; the same (category, seed, index) is the same picture on every device and in every batch.
+
+    seed: int; indices: N ints >= 0; size: side in pixels, >= 16; batch: pictures at once (default: what suits device and size);
+    compile: fuse the distance field with torch.compile (CUDA only). Returns Scenes. ValueError on an unknown category or bad number.
+    """
+    if category not in MODULES:
+        raise ValueError(f"unknown category {category!r}: choose from {', '.join(MODULES)}")
+    if int(size) != size or size < 16:
+        raise ValueError(f"size {size!r} is no picture: give a whole number of pixels, at least 16")
+    indices = [int(i) for i in indices]
+    if any(i < 0 for i in indices) or int(seed) < 0:
+        raise ValueError("seed and indices must not be negative")
+    if batch is None:
+        batch = max(1, (2 ** 24 if torch.device(device).type == "cuda" else 2 ** 18) // (size * SAMPLES) ** 2)
+    if batch < 1:
+        raise ValueError(f"batch is {batch}: render at least one picture at a time")
+    module = MODULES[category]
+    field = module.distance
+    p, factors = settings(category, seed, indices)
+    images = torch.empty(len(indices), 3, size, size, dtype=dtype, device=device)
+    segments = torch.empty(len(indices), size, size, dtype=torch.long, device=device)
+    for first in range(0, len(indices), batch):
+        part = slice(first, first + batch)
+        images[part], segments[part] = _scene(module, p.rows(part).to(device, dtype), size, field)
+    return Scenes(images, segments, {name: v.to(device, dtype) for name, v in factors.items()})
