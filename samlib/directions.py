@@ -1,0 +1,87 @@
+"""Edit directions (Sec. 3.4, 6.4): unsupervised ones by PCA in W (GANSpace, Härkönen et al. 2020) and supervised ones
+that move a measured factor of the image and leave the others where they are.
+
+A direction is a tensor (L, w_dim), added to w+; rows that do not belong to the edit are 0.
+"""
+
+import torch
+
+
+def to_rows(direction: torch.Tensor, rows: range | list[int], num_layers: int) -> torch.Tensor:
+    """A direction (w_dim,) in W -> (L, w_dim), non-zero in `rows` only."""
+    out = direction.new_zeros(num_layers, direction.shape[-1])
+    out[list(rows)] = direction
+    return out
+
+
+@torch.inference_mode()
+def sample_w(generator, samples: int, seed: int = 0) -> torch.Tensor:
+    """(samples, w_dim) codes of random z, the same for a seed on every device."""
+    z = torch.randn(samples, generator.z_dim, generator=torch.Generator().manual_seed(seed))
+    return generator.mapping(z.to(generator.w_avg))[:, 0]
+
+
+@torch.inference_mode()
+def pca(generator, count: int = 10, samples: int = 10_000, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """The `count` principal directions of W (count, w_dim), each scaled to one standard deviation, and those (count,).
+
+    The sign of each is fixed by its largest entry, so that a slider means the same on every machine.
+    """
+    w = sample_w(generator, samples, seed).double()
+    _, singular, components = torch.linalg.svd(w - w.mean(0), full_matrices=False)
+    deviations = singular[:count] / (len(w) - 1) ** 0.5
+    components = components[:count]
+    largest = components.gather(1, components.abs().argmax(1, keepdim=True))
+    components = components * largest.sign() * deviations[:, None]
+    return components.to(generator.w_avg), deviations.to(generator.w_avg)
+
+
+def supervised(w: torch.Tensor, factors: torch.Tensor, ridge: float = 1e-3) -> torch.Tensor:
+    """Directions in W that move one factor by one of its standard deviations and, to first order, no other.
+
+    w (N, w_dim) and the factors (N, K) read off their images; returns (K, w_dim). With the linear fit
+    factors ~ w A and the covariance C of w, row k is the most probable step d (least Mahalanobis norm) for which
+    A^T d = e_k: the k-th column of C A (A^T C A)^-1.
+    """
+    w, factors = w.double(), factors.double()
+    w = w - w.mean(0)
+    factors = (factors - factors.mean(0)) / factors.std(0)
+    cov = w.T @ w / (len(w) - 1)
+    eye = torch.eye(len(cov), dtype=cov.dtype, device=cov.device)
+    fit = torch.linalg.solve(cov + ridge * cov.diagonal().mean() * eye, w.T @ factors / (len(w) - 1))
+    response = cov @ fit
+    return torch.linalg.solve(fit.T @ response, response.T).float()
+
+
+@torch.inference_mode()
+def effect(generator, regressor, w: torch.Tensor, direction: torch.Tensor, strength: float = 1.0,
+           batch: int = 32) -> torch.Tensor:
+    """Mean change (K,) of the factors read by `regressor` (standardized) when `direction` (L, w_dim) is added.
+
+    w (N, w_dim): the codes to edit; `regressor`: images -> (N, K) in units of the data's standard deviation.
+    """
+    changes = []
+    for part in w.split(batch):
+        w_plus = part[:, None].expand(-1, generator.num_layers, -1)
+        before = regressor(generator.synthesis(w_plus, noise="none").clamp(-1, 1))
+        after = regressor(generator.synthesis(w_plus + strength * direction, noise="none").clamp(-1, 1))
+        changes.append(after - before)
+    return torch.cat(changes).mean(0)
+
+
+def choose_rows(generator, regressor, w: torch.Tensor, direction: torch.Tensor, factor: int,
+                strength: float = 2.0) -> range:
+    """The rows of w+ that an edit needs: of the ranges between spaces, the one with the best ratio of wanted change to
+    the mean change of the other factors, among those that keep at least 70 % of the wanted change of all rows."""
+    count = generator.num_layers
+    cuts = sorted({0, 2, *(s.layer for s in generator.spaces), count})
+    best, chosen = 0.0, range(count)
+    full = effect(generator, regressor, w, to_rows(direction, range(count), count), strength)[factor]
+    for first in cuts[:-1]:
+        for last in [c for c in cuts if c > first]:
+            change = effect(generator, regressor, w, to_rows(direction, range(first, last), count), strength)
+            others = (change.abs().sum() - change[factor].abs()) / max(len(change) - 1, 1)
+            score = change[factor] / (others + 0.05)
+            if change[factor] >= 0.7 * full and score > best:
+                best, chosen = score, range(first, last)
+    return chosen

@@ -1,0 +1,313 @@
+"""Training of StyleGAN2 (Karras et al. 2020) on images held in memory: non-saturating loss, lazy R1 and path-length
+regularization, style mixing, EMA; one or several GPUs (run under torchrun); stops and resumes at any point.
+
+The images are judged by the StyleGAN2 discriminator, by the projected one (projected.py), or by both, which is the
+ensemble of Kumari et al. (CVPR 2022) and what the shipped generators were trained with.
+"""
+
+import copy
+import json
+import os
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import distributed
+
+from ..checkpoints import save_generator
+from ..stylegan2 import Discriminator, Generator, default_channels
+from .projected import ProjectedDiscriminator, augment
+
+
+@dataclass
+class Settings:
+    """What a run is made of. Sizes are per GPU; `images` counts real images shown, over all GPUs."""
+
+    resolution: int = 256
+    channel_base: int = 6144
+    channel_max: int = 256
+    w_dim: int = 256
+    mapping_layers: int = 4
+    judges: str = "both"  # "stylegan2", "projected" or "both"
+    images: int = 1_000_000
+    batch: int = 32
+    lr: float = 0.002
+    r1: float = 0.5
+    r1_every: int = 16
+    path_length: float = 2.0
+    path_length_every: int = 8
+    mixing: float = 0.9
+    ema_images: int = 10_000
+    seed: int = 0
+
+
+def style_mixing(generator: Generator, n: int, probability: float, device) -> torch.Tensor:
+    """w+ (n, L, D) of random z; with this probability the rows after a random one come from a second z."""
+    w, other = generator.mapping(torch.randn(2 * n, generator.z_dim, device=device)).chunk(2)
+    rows = torch.arange(generator.num_layers, device=device)
+    cut = torch.rand(n, 1, device=device) * (generator.num_layers - 1) + 1
+    mixed = (rows >= cut) & (torch.rand(n, 1, device=device) < probability)
+    return torch.where(mixed[:, :, None], other, w)
+
+
+def generator_loss(judge, fake: torch.Tensor) -> torch.Tensor:
+    if isinstance(judge, ProjectedDiscriminator):
+        return -judge(augment(fake)).mean()
+    return F.softplus(-judge(fake)).mean()
+
+
+def discriminator_loss(judge, fake: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
+    """Hinge for the projected discriminator, as its paper has it; logistic for that of StyleGAN2."""
+    if isinstance(judge, ProjectedDiscriminator):
+        return F.relu(1 + judge(augment(fake))).mean() + F.relu(1 - judge(augment(real))).mean()
+    return F.softplus(judge(fake)).mean() + F.softplus(-judge(real)).mean()
+
+
+def r1_penalty(judge: Discriminator, real: torch.Tensor) -> torch.Tensor:
+    """Squared gradient of the logit on real images (Mescheder et al. 2018)."""
+    real = real.detach().requires_grad_()
+    (gradient,) = torch.autograd.grad(judge(real).sum(), real, create_graph=True)
+    return gradient.square().sum((1, 2, 3)).mean()
+
+
+def path_length_penalty(generator: Generator, w: torch.Tensor, mean: torch.Tensor) -> torch.Tensor:
+    """Squared distance of |J_w^T y| to its running `mean`, which is updated in place (Karras et al. 2020, Eq. 4)."""
+    image = generator.synthesis(w, noise="random")
+    y = torch.randn_like(image) / image[0, 0].numel() ** 0.5
+    (gradient,) = torch.autograd.grad((image * y).sum(), w, create_graph=True)
+    lengths = gradient.square().sum(2).mean(1).sqrt()
+    mean.lerp_(lengths.detach().mean(), 0.01)
+    return (lengths - mean).square().mean()
+
+
+def graphed(step, device):
+    """On CUDA: `step`, captured once as a graph, so that replays cost no launches. Elsewhere `step` itself."""
+    if device.type != "cuda":
+        return step
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(3):
+            step()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        out = step()
+
+    def replay():
+        graph.replay()
+        return out
+
+    return replay
+
+
+class FlatAdam:
+    """Adam over one flat gradient, which several GPUs average in a single call."""
+
+    def __init__(self, parameters, lr: float, lazy: float = 1.0):
+        """`lazy`: regularized every k steps means lr and betas to the power k / (k + 1) (Karras et al. 2020, App. B)."""
+        self.parameters = [p for p in parameters if p.requires_grad]
+        first = self.parameters[0]
+        self.flat = torch.zeros(sum(p.numel() for p in self.parameters), device=first.device)
+        start = 0
+        for p in self.parameters:
+            p.grad = self.flat[start:].as_strided(p.shape, p.stride())
+            start += p.numel()
+        self.adam = torch.optim.Adam(self.parameters, lr=lr * lazy, betas=(0.0, 0.99**lazy), eps=1e-8,
+                                     fused=first.is_cuda)
+
+    def step(self):
+        if distributed.is_initialized():
+            distributed.all_reduce(self.flat, op=distributed.ReduceOp.AVG)
+        self.flat.nan_to_num_(0.0, 1e5, -1e5)
+        self.adam.step()
+        self.flat.zero_()
+
+
+class Training:
+    """The state of a run: networks, optimizers, counters. `images` (M, 3, H, W) uint8, this process' share."""
+
+    def __init__(self, images: torch.Tensor, settings: Settings):
+        s, self.settings, self.images = settings, settings, images
+        self.device = images.device
+        self.rank = distributed.get_rank() if distributed.is_initialized() else 0
+        self.world = distributed.get_world_size() if distributed.is_initialized() else 1
+        torch.manual_seed(s.seed)
+        channels = default_channels(s.resolution, s.channel_base, s.channel_max)
+        self.generator = Generator(s.resolution, s.w_dim, s.w_dim, channels, s.mapping_layers).to(self.device)
+        self.judges = []
+        if s.judges in ("projected", "both"):
+            self.judges.append(ProjectedDiscriminator(s.resolution))
+        if s.judges in ("stylegan2", "both"):
+            self.judges.append(Discriminator(s.resolution, channels))
+        self.judges = torch.nn.ModuleList(self.judges).to(self.device)
+        if self.device.type == "cuda":
+            self.generator.compute_dtype = torch.bfloat16
+            self.generator.to(memory_format=torch.channels_last)
+            self.judges.to(memory_format=torch.channels_last)
+            for judge in self.judges:
+                judge.compute_dtype = torch.bfloat16
+        self.ema = copy.deepcopy(self.generator).eval().requires_grad_(False)
+        lazy_g = s.path_length_every / (s.path_length_every + 1)
+        lazy_d = s.r1_every / (s.r1_every + 1)
+        self.g_adam = FlatAdam(self.generator.parameters(), s.lr, lazy_g)
+        self.d_adam = FlatAdam(self.judges.parameters(), s.lr, lazy_d)
+        self.path_mean = torch.zeros([], device=self.device)
+        self.real = torch.empty(s.batch, *images.shape[1:], dtype=torch.uint8, device=self.device)
+        self.steps = 0
+        torch.manual_seed(s.seed * 1000 + self.rank + 1)
+
+    @property
+    def shown(self) -> int:
+        return self.steps * self.settings.batch * self.world
+
+    def autocast(self):
+        return torch.autocast(self.device.type, torch.bfloat16, self.device.type == "cuda", cache_enabled=False)
+
+    def next_real(self):
+        index = torch.randint(len(self.images), (self.settings.batch,), device=self.device)
+        torch.index_select(self.images, 0, index, out=self.real)
+
+    def real_images(self) -> torch.Tensor:
+        x = self.real.float() / 127.5 - 1
+        flip = torch.rand(x.shape[0], 1, 1, 1, device=x.device) < 0.5
+        return torch.where(flip, x.flip(3), x)
+
+    def fakes(self) -> torch.Tensor:
+        w = style_mixing(self.generator, self.settings.batch, self.settings.mixing, self.device)
+        return self.generator.synthesis(w, noise="random")
+
+    def d_step(self):
+        with torch.no_grad():
+            fake = self.fakes()
+        with self.autocast():
+            losses = [discriminator_loss(judge, fake, self.real_images()) for judge in self.judges]
+        sum(losses).backward()
+        return torch.stack(losses).detach()
+
+    def g_step(self):
+        self.judges.requires_grad_(False)
+        fake = self.fakes()
+        with self.autocast():
+            losses = [generator_loss(judge, fake) for judge in self.judges]
+        sum(losses).backward()
+        for p in self.d_adam.parameters:
+            p.requires_grad_(True)
+        return torch.stack(losses).detach()
+
+    def r1_step(self):
+        penalty = r1_penalty(self.judges[-1], self.real_images())
+        (penalty * (self.settings.r1 / 2 * self.settings.r1_every)).backward()
+        return penalty.detach()
+
+    def path_step(self):
+        n = max(self.settings.batch // 2, 1)
+        w = style_mixing(self.generator, n, self.settings.mixing, self.device)
+        penalty = path_length_penalty(self.generator, w, self.path_mean)
+        (penalty * (self.settings.path_length * self.settings.path_length_every)).backward()
+        return penalty.detach()
+
+    def capture(self):
+        """The four steps as graphs. Captured on real data; the gradients of the warm-up are thrown away."""
+        self.next_real()
+        self.run = {name: graphed(getattr(self, name), self.device) for name in ("d_step", "g_step", "path_step")}
+        if isinstance(self.judges[-1], Discriminator):
+            self.run["r1_step"] = graphed(self.r1_step, self.device)
+        self.g_adam.flat.zero_()
+        self.d_adam.flat.zero_()
+        self.path_mean.zero_()
+
+    def step(self) -> dict[str, torch.Tensor]:
+        s, log = self.settings, {}
+        self.next_real()
+        log["d_loss"] = self.run["d_step"]()
+        if "r1_step" in self.run and self.steps % s.r1_every == 0:
+            log["r1"] = self.run["r1_step"]()
+        self.d_adam.step()
+        log["g_loss"] = self.run["g_step"]()
+        if self.steps % s.path_length_every == 0:
+            log["path_length"] = self.run["path_step"]()
+        self.g_adam.step()
+        self.steps += 1
+        self.average()
+        return log
+
+    @torch.no_grad()
+    def average(self):
+        """EMA of the weights, its half-life growing with the run up to `ema_images`, and the running mean of w."""
+        s = self.settings
+        half_life = min(s.ema_images, max(self.shown, 1) * 0.05)
+        keep = 0.5 ** (s.batch * self.world / half_life)
+        torch._foreach_lerp_(list(self.ema.parameters()), list(self.generator.parameters()), 1 - keep)
+        if self.steps % 16 == 0:
+            z = torch.randn(512, self.ema.z_dim, device=self.device)
+            self.ema.w_avg.lerp_(self.ema.mapping_network(z).mean(0), 0.05)
+
+    def state(self) -> dict:
+        return {"generator": self.generator.state_dict(), "ema": self.ema.state_dict(),
+                "judges": self.judges.state_dict(), "g_adam": self.g_adam.adam.state_dict(),
+                "d_adam": self.d_adam.adam.state_dict(), "path_mean": self.path_mean, "steps": self.steps}
+
+    def save(self, out: Path):
+        """checkpoint.pt to resume from and generator.safetensors to use; each appears whole or not at all."""
+        torch.save(self.state(), out / "checkpoint.tmp")
+        os.replace(out / "checkpoint.tmp", out / "checkpoint.pt")
+        save_generator(self.ema, out / "generator.safetensors", metadata={"images": self.shown})
+
+    def resume(self, out: Path):
+        path = out / "checkpoint.pt"
+        if path.exists():
+            state = torch.load(path, map_location=self.device, weights_only=True)
+            for name in ("generator", "ema", "judges"):
+                getattr(self, name).load_state_dict(state[name])
+            self.g_adam.adam.load_state_dict(state["g_adam"])
+            self.d_adam.adam.load_state_dict(state["d_adam"])
+            self.path_mean.copy_(state["path_mean"])
+            self.steps = state["steps"]
+
+
+def train(images: torch.Tensor, out: Path | str, settings: Settings = Settings(), seconds: float = float("inf"),
+          report_every: int = 200, on_report=None, progress: bool = True) -> Generator:
+    """Trains until `settings.images` were shown or `seconds` have passed; Ctrl-C saves and stops. Returns the EMA.
+
+    images: (M, 3, H, W) uint8 on the device to train on (under torchrun: this process' share).
+    Writes `out`/checkpoint.pt, generator.safetensors, settings.json and log.jsonl; a second call goes on from there.
+    """
+    from tqdm import tqdm
+
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    training = Training(images, settings)
+    training.resume(out)
+    training.capture()
+    main, begin = training.rank == 0, time.monotonic()
+    if main:
+        (out / "settings.json").write_text(json.dumps(asdict(settings), indent=1))
+    bar = tqdm(total=settings.images, initial=training.shown, unit="img", disable=not (main and progress))
+    stop = torch.zeros([], device=training.device)
+    try:
+        while training.shown < settings.images:
+            log = training.step()
+            bar.update(settings.batch * training.world)
+            if training.steps % report_every:
+                continue
+            stop.fill_(time.monotonic() - begin > seconds)  # the processes stop at the same step
+            if distributed.is_initialized():
+                distributed.broadcast(stop, 0)
+            if main:
+                row = {k: [round(x, 4) for x in v.flatten().tolist()] for k, v in log.items()}
+                row = {"images": training.shown, "seconds": round(time.monotonic() - begin, 1)} | row
+                with open(out / "log.jsonl", "a") as file:
+                    file.write(json.dumps(row) + "\n")
+                if on_report:
+                    on_report(training, row)
+            if stop:
+                break
+    except KeyboardInterrupt:
+        pass
+    bar.close()
+    if main:
+        training.save(out)
+    return training.ema

@@ -1,0 +1,60 @@
+"""Directions on codes whose factors are known in closed form."""
+
+import torch
+
+from samlib.directions import choose_rows, effect, pca, sample_w, supervised, to_rows
+from samlib.stylegan2 import Generator
+
+
+def tiny():
+    torch.manual_seed(0)
+    return Generator(32, 8, 8, {4: 8, 8: 8, 16: 8, 32: 8}, 2).requires_grad_(False)
+
+
+def test_supervised_direction_moves_its_factor_and_no_other():
+    """Factors are linear in w and correlated: each direction must raise its own by one deviation, others by none."""
+    torch.manual_seed(0)
+    mix = torch.randn(6, 6).double()
+    w = (torch.randn(20_000, 6).double() @ mix).float()
+    a = torch.randn(6, 3)
+    factors = w @ a
+    d = supervised(w, factors, ridge=0)
+    moved = (d @ a) / factors.std(0)
+    torch.testing.assert_close(moved, torch.eye(3), atol=2e-3, rtol=0)
+
+
+def test_pca_finds_the_long_axis_and_is_repeatable():
+    g = tiny()
+    components, deviations = pca(g, 3, 2000, seed=1)
+    w = sample_w(g, 2000, seed=1)
+    assert (deviations[:-1] >= deviations[1:]).all()
+    along = (w - w.mean(0)) @ (components[0] / components[0].norm())
+    torch.testing.assert_close(along.std(), deviations[0], rtol=1e-3, atol=0)
+    torch.testing.assert_close(components[0].norm(), deviations[0], rtol=1e-4, atol=0)
+    again, _ = pca(g, 3, 2000, seed=1)
+    assert torch.equal(components, again)
+
+
+def test_to_rows_touches_only_its_rows():
+    d = to_rows(torch.ones(4), range(2, 5), 6)
+    assert d.sum(1).tolist() == [0, 0, 4, 4, 4, 0]
+
+
+def test_effect_and_rows_find_where_a_direction_acts():
+    """The factor is the brightness of the last ToRGB's part of the image, which only the last row changes."""
+    g = tiny()
+    for r in (4, 8, 16):
+        getattr(g.synthesis_network, f"b{r}").torgb.weight.zero_()
+    w = sample_w(g, 8)
+    last = g.num_layers - 1
+    g_rows = to_rows(torch.randn(8), [last], g.num_layers)
+
+    def regressor(images):
+        return torch.stack([images.mean((1, 2, 3)), images[:, 0, 0, 0] * 0], 1)
+
+    assert effect(g, regressor, w, torch.zeros_like(g_rows)).abs().max() == 0
+    direction = torch.randn(8)
+    if effect(g, regressor, w, to_rows(direction, range(last + 1), last + 1))[0] < 0:
+        direction = -direction
+    chosen = choose_rows(g, regressor, w, direction, 0)
+    assert len(chosen) >= 1 and chosen.stop <= g.num_layers
