@@ -4,21 +4,24 @@ The project's own format is safetensors: matrices in 16 bits, vectors and scalar
 arguments as JSON in the header. Loading gives float32 on the CPU.
 """
 
+import hashlib
 import json
 import os
 import struct
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-HEADER_LIMIT = 4 << 20  # bytes of JSON in a safetensors file; a thousand tensors need about 100 kB
+from .arrays import CheckpointError, brief
+from .layouts import arrays_of, config_of
+from .stylegan2 import Generator
+from .torch_files import read
 
-
-class CheckpointError(ValueError):
-    """A file is not a checkpoint that can be read safely; the message says why in one line."""
+HEADER_LIMIT = 1 << 20  # bytes of JSON in a safetensors file; a thousand tensors need about 100 kB
 
 
 def save_tensors(tensors: dict, path, metadata: dict | None = None, half: bool = True) -> None:
@@ -67,11 +70,15 @@ def load_tensors(path) -> tuple[dict, dict]:
 
 def _check_header(path):
     """Refuse a header that claims more than the file has before any library parses it."""
-    with open(path, "rb") as file:
-        start = file.read(9)
+    try:
+        with open(path, "rb") as file:
+            start = file.read(9)
+            size = os.fstat(file.fileno()).st_size
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from None
     length = struct.unpack("<Q", start[:8])[0] if len(start) == 9 else 0
-    if start[8:] != b"{" or length > min(HEADER_LIMIT, path.stat().st_size - 8):
-        raise CheckpointError(f"{path} is not a safetensors file; want one written by samlib or `samlib convert`")
+    if start[8:] != b"{" or length > min(HEADER_LIMIT, size - 8):
+        raise CheckpointError(f"{path} is not a whole safetensors file; want one written by `samlib convert`")
 
 
 def save_generator(generator, path, half: bool = True, metadata: dict | None = None) -> None:
@@ -80,12 +87,110 @@ def save_generator(generator, path, half: bool = True, metadata: dict | None = N
 
 
 def load_generator(path):
-    """The generator in `path`, float32, on the CPU, in evaluation mode, with gradients off."""
-    from .stylegan2 import Generator
+    """The generator in `path`, float32, on the CPU, in evaluation mode, with gradients off.
 
+    Reads safetensors, NVIDIA's TensorFlow-era and PyTorch-era pickles, rosinality's `.pt` (`g_ema`), and the generator
+    inside a pSp or e4e checkpoint. CheckpointError, in one line, for anything else; nothing in a file is executed.
+    """
+    path = Path(path)
+    arrays, settings = _read_safetensors(path) if is_safetensors(path) else read_arrays(path, arrays_of)
+    estimate = "mapping.w_avg" not in arrays
+    try:
+        config = {**settings, **config_of({name: tuple(array.shape) for name, array in arrays.items()})}
+        if estimate:
+            arrays["mapping.w_avg"] = torch.zeros(config["w_dim"])
+        with torch.device("meta"):  # shapes only: the arrays of the file become the parameters
+            generator = Generator(**config)
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: {error}") from None
+    fill(generator, arrays, path)
+    if estimate:
+        generator.w_avg.copy_(_mean_w(generator))
+    return generator
+
+
+def is_safetensors(path) -> bool:
+    """By what the file begins with, for its name may say anything."""
+    try:
+        with open(path, "rb") as file:
+            start = file.read(9)
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from None
+    return start[8:] == b"{" or (Path(path).suffix == ".safetensors" and start[:1] != b"\x80" and start[:2] != b"PK")
+
+
+def _read_safetensors(path):
     tensors, metadata = load_tensors(path)
-    config = json.loads(metadata["config"])
-    config["channels"] = {int(res): ch for res, ch in config["channels"].items()}  # JSON keys are strings
-    generator = Generator(**config)
-    generator.load_state_dict(tensors)
-    return generator.eval().requires_grad_(False)
+    try:
+        config = json.loads(metadata.get("config", "{}"))
+        clamp = config.get("conv_clamp")
+    except (ValueError, AttributeError, RecursionError):
+        raise CheckpointError(f"{path}: its config is not the JSON of a generator's arguments") from None
+    if clamp is not None and type(clamp) not in (int, float):
+        raise CheckpointError(f"{path}: conv_clamp {brief(clamp)}; want a number or null")
+    return tensors, {"conv_clamp": clamp}
+
+
+def read_arrays(path, interpret):
+    """interpret(content of the pickle or `.pt` at `path`, size of the file), any failure being a CheckpointError."""
+    content = read(path)
+    try:
+        return interpret(content, Path(path).stat().st_size)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from None
+    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
+        raise CheckpointError(f"{path}: laid out as no known checkpoint ({type(error).__name__})") from None
+
+
+def fill(module, arrays: dict, path) -> None:
+    """Make `arrays` (name -> numpy view or tensor) the parameters and buffers of `module`, which is on the meta device.
+
+    Every name must be wanted, and every wanted one there with its shape, or the CheckpointError names it.
+    """
+    wanted = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
+    for name in (*wanted, *arrays):
+        if name not in arrays:
+            raise CheckpointError(f"{path}: {name} is missing; want {brief(wanted[name])}")
+        if name not in wanted:
+            raise CheckpointError(f"{path}: {brief(name)} is left over; this network has no such tensor")
+        if tuple(arrays[name].shape) != wanted[name]:
+            shape = brief(tuple(arrays[name].shape))
+            raise CheckpointError(f"{path}: {name} has shape {shape}; want {brief(wanted[name])}")
+    whole = {name for name, tensor in module.state_dict().items() if not tensor.is_floating_point()}
+    tensors = {name: _tensor(array, name in whole, f"{path}: {name}") for name, array in arrays.items()}
+    module.load_state_dict(tensors, assign=True)
+    module.eval().requires_grad_(False)
+
+
+def _tensor(array, whole: bool, name: str) -> torch.Tensor:
+    """A copy of a view into the file: float32, or int64 for counters."""
+    if isinstance(array, torch.Tensor):
+        return array.long() if whole else array.float()
+    if array.dtype.kind not in ("iu" if whole else "f"):
+        raise CheckpointError(f"{name} holds numbers of type {array.dtype}; want {'int64' if whole else 'float32'}")
+    return torch.from_numpy(np.array(array, dtype=np.int64 if whole else np.float32, order="C"))
+
+
+def _mean_w(generator, samples: int = 4096) -> torch.Tensor:
+    """The mean of w, for files that do not hold it."""
+    z = torch.randn(samples, generator.z_dim, generator=torch.Generator().manual_seed(0))
+    return generator.mapping(z)[:, 0].mean(0)
+
+
+def convert(source, target, half: bool = False) -> Path:
+    """Write the generator in `source`, any format that `load_generator` reads, as safetensors to `target`.
+
+    half: store matrices in 16 bits, which halves the file and moves images by about 1e-3 of their range.
+    """
+    generator = load_generator(source)
+    with open(source, "rb") as file:
+        digest = _digest(file)
+    save_generator(generator, target, half, {"source": Path(source).name, "source_sha256": digest})
+    return Path(target)
+
+
+def _digest(file) -> str:
+    digest = hashlib.sha256()
+    while block := file.read(1 << 20):
+        digest.update(block)
+    return digest.hexdigest()
