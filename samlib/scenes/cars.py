@@ -13,13 +13,13 @@ FRONT, REAR, HALF_WIDTH = 2.16, -2.16, 0.88
 
 # name: (lowest, highest); every one can be read off the picture. Those in brackets below are computed from others.
 FACTORS = {
-    "size": (0.80, 1.20),            # scale of the whole car
+    "size": (0.82, 1.18),            # scale of the whole car
     "pose": (-1.0, 1.0),             # sine of the camera's bearing: which side is seen, how much of it
     "front": (-1.0, 1.0),            # cosine of the bearing: 1 the car's face, -1 its tail
     "red": (0.0, 1.0), "green": (0.0, 1.0), "blue": (0.0, 1.0),    # paint, as displayed
     "lightness": (0.0, 1.0),         # mean of the three
     "wheel_type": (0.0, 1.0),        # thin spokes to a full disc
-    "wheel_size": (0.29, 0.38),      # radius of the tyre
+    "wheel_size": (0.29, 0.40),      # radius of the tyre
     "cabin": (0.40, 0.78),           # height of the roof above the waist line
     "bonnet": (0.70, 1.35),          # length of the bonnet
     "tail": (0.0, 1.0),              # saloon with a boot to van with an upright rear
@@ -28,13 +28,17 @@ FACTORS = {
     "hills": (0.1, 1.0),
     "road": (3.2, 7.0),              # half its width: the wider, the less grass
     "camera_height": (0.9, 2.3),
-    "distance": (0.92, 1.10),        # of the camera, as a multiple of the usual one
+    "distance": (0.95, 1.08),        # of the camera, as a multiple of the usual one
     "sun": (-1.3, 1.3),              # where the sun stands, radians from behind the camera
     "elevation": (0.40, 1.10),       # of the sun, radians
     "clouds": (0.0, 1.0),
     "haze": (0.0, 1.0),
     "warmth": (0.0, 1.0),            # noon white to evening gold
 }
+
+SHAPE = ("size", "waist", "cowl", "rake", "heel", "slope", "cabin", "clearance", "axle_front", "axle_rear", "wheel_size")
+SHADING = SHAPE + ("paint", "nose_y", "lamp_tall", "tail", "wheel_type", "spokes", "turn", "skyline", "sun_x", "sun_y", "sun_z",
+                   "sunlight", "ambient", "horizon", "zenith", "ground", "foliage")
 
 
 def paint(kind, hue, strength, value):
@@ -246,7 +250,7 @@ def shape(f):
     p = {}
     waist = 0.86 + 1.1 * (f["wheel_size"] - 0.33)
     tail, cabin, bonnet = f["tail"], f["cabin"], f["bonnet"]
-    p["waist"], p["clearance"] = waist, 0.55 * f["wheel_size"]
+    p["waist"], p["clearance"] = waist, 0.16 + 1.1 * (f["wheel_size"] - 0.29)
     p["cowl"] = FRONT - bonnet - 0.12
     p["rake"] = 1.75 - 0.9 * (cabin - 0.40) / 0.38 - 0.35 * (1.0 - (bonnet - 0.7) / 0.65)
     p["heel"] = -1.42 - 0.62 * tail

@@ -1,4 +1,6 @@
 """From (category, seed, indices) to pictures: draw the numbers, set up the scene, trace, shade, expose."""
+import functools
+from collections import namedtuple
 from dataclasses import dataclass
 
 import torch
@@ -38,12 +40,12 @@ def _settings(u, f, bearing, rgb):
     p = Params(n)
     p.update(bearing=bearing[:, None], paint=rgb[:, :, None], spokes=(5 + (u() * 5).floor())[:, None], turn=u(0, 6.28)[:, None])
     p.update({k: u(0, 16)[:, None] for k in ("skyline", "cloud_x", "cloud_z")})
-    p.update(half=n["road"], lane=u(-0.8, 0.8)[:, None], divider=u(1.6, 2.4)[:, None] * (2 * (u() < 0.5) - 1)[:, None],
+    p.update(half=n["road"], lane=u(-0.4, 0.4)[:, None], divider=u(1.7, 2.4)[:, None] * (2 * (u() < 0.5) - 1)[:, None],
              markings=u(0.3, 0.9)[:, None], pavement=(u() ** 2 * 2.4)[:, None], conifer=(u() < 0.25)[:, None].double(),
              bay=u(2.2, 3.4)[:, None])
-    grey, warm = u(0.10, 0.20), u(0.94, 1.06)
+    grey, warm = u(0.065, 0.135), u(0.94, 1.06)
     p.update(asphalt=torch.stack([grey * warm, grey, grey / warm], 1)[..., None], ground=torch.stack([grey * warm, grey, grey / warm], 1)[..., None])
-    grey = u(0.30, 0.48)
+    grey = u(0.20, 0.36)
     p["paving"] = torch.stack([grey * 1.03, grey, grey * 0.94], 1)[..., None]
     dry, dark = u(0, 1), u(0.75, 1.15)
     p["turf"] = torch.stack([(0.11 + 0.14 * dry) * dark, (0.19 + 0.04 * dry) * dark, (0.05 + 0.02 * dry) * dark], 1)[..., None]
@@ -53,11 +55,11 @@ def _settings(u, f, bearing, rgb):
         lane = (k * 0.618 + 0.31) % 1.0        # spread over the width, whatever their number
         p[f"tree_side{k}"] = ((lane - 0.5) * 2.0 + u(-0.16, 0.16))[:, None]
         p.update({f"tree_depth{k}": u(8, 26)[:, None], f"tree_tall{k}": u(4.5, 9)[:, None], f"tree_wide{k}": u(0.26, 0.40)[:, None],
-                  f"tree_tint{k}": u(0.75, 1.3)[:, None]})
+                  f"tree_tint{k}": u(0.75, 1.3)[:, None], f"tree_rank{k}": torch.full_like(n["size"], k)})
     for k in range(world.BUILDINGS):
         lane = (k * 0.618 + 0.62) % 1.0
         p[f"building_side{k}"] = ((lane - 0.5) * 2.0 + u(-0.2, 0.2))[:, None]
-        p.update({f"building_depth{k}": u(14, 34)[:, None], f"building_high{k}": u(5, 15)[:, None], f"building_wide{k}": u(4, 8)[:, None]})
+        p.update({f"building_depth{k}": u(18, 40)[:, None], f"building_high{k}": u(4, 12)[:, None], f"building_wide{k}": u(4, 8)[:, None]})
         tone, value = u(0, 1), u(0.16, 0.50)
         p[f"wall{k}"] = torch.stack([value, value * (0.95 - 0.30 * tone), value * (0.90 - 0.50 * tone)], 1)[..., None]
     p.update(shift_x=u(-0.12, 0.12)[:, None], shift_y=u(-0.06, 0.10)[:, None], exposure=u(0.85, 1.10)[:, None])
@@ -69,11 +71,20 @@ def _camera(p):
     sine, cosine = torch.sin(p.bearing), torch.cos(p.bearing)
     extent = 4.35 * sine.abs() + 1.85 * cosine.abs()
     usual = 5.6 + 0.95 * extent
-    fill = 0.61 - 0.13 * cosine.abs() ** 4
+    fill = 0.69 - 0.13 * cosine.abs() ** 4 + 0.28 * (sine * cosine) ** 2
     away = usual * p.distance
-    p["tangent"] = extent / (2 * fill * (usual - 0.5 * (4.35 * cosine.abs() + 1.85 * sine.abs()) * 0.6))
+    p["tangent"] = extent / (2 * fill * usual)
     p.update(away=away, camera_x=cosine * away, camera_z=sine * away, camera_y=p.camera_height,
              look_x=-sine * p.shift_x * 2, look_z=cosine * p.shift_x * 2, look_y=0.75 + p.shift_y * 2)
+
+
+def _far_trees_first(p):
+    """Reorder the trees' slots, in place, from far to near, so that each is laid over those behind it."""
+    far = torch.cat([(x - p.camera_x) ** 2 + (z - p.camera_z) ** 2 for x, z, _ in (world.place(p, k, "tree", 1.0) for k in range(world.TREES))], 1)
+    order = far.argsort(1, descending=True)
+    for part in ("side", "depth", "tall", "wide", "tint", "rank"):
+        values = torch.cat([p[f"tree_{part}{k}"] for k in range(world.TREES)], 1).gather(1, order)
+        p.update({f"tree_{part}{k}": values[:, k:k + 1] for k in range(world.TREES)})
 
 
 def settings(category, seed, indices):
@@ -84,14 +95,15 @@ def settings(category, seed, indices):
     p = _settings(u, factors, bearing, rgb)
     p.update(module.shape(p))
     _camera(p)
+    _far_trees_first(p)
     p.update(world.weather(p))
     return p, {name: factors[name] for name in FACTORS[category]}
 
 
-def _flat(p, mask, *values):
-    """The rays where mask (N, P) holds: their places, their parameters (M,), and values (N, P) as (M,)."""
+def _flat(p, names, mask, *values):
+    """The rays where mask (N, P) holds: their places, their parameters of those names (M,), and values (N, P) as (M,)."""
     image, ray = torch.nonzero(mask, as_tuple=True)
-    return (image, ray), p.take(image), [v[image, ray] if v.shape[1] > 1 else v[image, 0] for v in values]
+    return (image, ray), p.take(image, names), [v[image, ray] if v.shape[1] > 1 else v[image, 0] for v in values]
 
 
 def _subject(module, canvas, p, ground, field):
@@ -103,12 +115,12 @@ def _subject(module, canvas, p, ground, field):
     near, far = box((x, zero, z), sun, low, high)
     light = world.tree_shadows(p, x, z)
     mask = below & (far > near.clamp(min=0)) & (t < 60)
-    at, q, (fx, fz, fn, ff, sx, sy, sz) = _flat(p, mask, x, z, near, far, *sun)
+    at, q, (fx, fz, fn, ff, sx, sy, sz) = _flat(p, module.SHAPE, mask, x, z, near, far, *sun)
     light[at] = torch.minimum(light[at], shadow(field, (fx, torch.zeros_like(fx), fz), (sx, sy, sz), q, fn, ff))
     open_sky = torch.ones_like(x)
     margin = 0.9 * p.size
     mask = below & (x.abs() < high[0] + margin) & (z.abs() < high[2] + margin)
-    at, q, (fx, fz) = _flat(p, mask, x, z)
+    at, q, (fx, fz) = _flat(p, module.SHAPE, mask, x, z)
     gap = sum((field(fx, torch.full_like(fx, h), fz, q) / h).clamp(0, 1) * w for h, w in ((0.15, 0.35), (0.45, 0.40), (0.9, 0.25)))
     open_sky[at] = 0.10 + 0.90 * gap
     lit = p.sunlight * (light * p.sun_y * 0.9).unsqueeze(-2) + p.ambient * (0.9 * open_sky).unsqueeze(-2)
@@ -116,10 +128,11 @@ def _subject(module, canvas, p, ground, field):
     canvas.light = mix(canvas.light, canvas.light * lit, on_ground.to(x.dtype))
 
     near, far = box(canvas.o, canvas.d, low, high)
-    at, q, (ox, oy, oz, dx, dy, dz, near, far) = _flat(p, far > near.clamp(min=0), *canvas.o, *canvas.d, near, far)
+    at, q, (ox, oy, oz, dx, dy, dz, near, far) = _flat(p, module.SHAPE, far > near.clamp(min=0), *canvas.o, *canvas.d, near, far)
     t = trace(field, (ox, oy, oz), (dx, dy, dz), q, near, far)
     hit = torch.nonzero(t < 1e4)[:, 0]
-    at, q = (at[0][hit], at[1][hit]), Params({k: v[..., hit] for k, v in q.items()})
+    at = at[0][hit], at[1][hit]
+    q = p.take(at[0], module.SHADING)
     ox, oy, oz, dx, dy, dz, t = (v[hit] for v in (ox, oy, oz, dx, dy, dz, t))
     x, y, z = ox + t * dx, oy + t * dy, oz + t * dz
     n = normal(field, x, y, z, q)
@@ -133,6 +146,15 @@ def _subject(module, canvas, p, ground, field):
     canvas.t[at], canvas.segment[at] = t, segment
 
 
+@functools.lru_cache(maxsize=None)
+def _fused(category):
+    """The category's distance field as one compiled kernel, for any number of points."""
+    module = MODULES[category]
+    Shape = namedtuple("Shape", module.SHAPE)
+    compiled = torch.compile(lambda x, y, z, *values: module.distance(x, y, z, Shape(*values)), dynamic=True)
+    return lambda x, y, z, p: compiled(x, y, z, *(p[name] for name in module.SHAPE))
+
+
 def _scene(module, p, size, field):
     rays = size * SAMPLES
     d = camera(p, rays)
@@ -140,7 +162,6 @@ def _scene(module, p, size, field):
     pixel = p.tangent * (2 / size)
     canvas = world.backdrop(p, o, d, pixel)
     ground = world.ground(canvas, p)
-    _subject_last = ground
     world.buildings(canvas, p)
     grain = fbm(d[0] * 42 + p.skyline, d[1] * 42 + d[2] * 30)
     world.trees(canvas, p, grain)
@@ -169,7 +190,7 @@ def render(category, seed, indices, size=256, challenging=False, device="cpu", b
     if batch < 1:
         raise ValueError(f"batch is {batch}: render at least one picture at a time")
     module = MODULES[category]
-    field = module.distance
+    field = _fused(category) if compile and torch.device(device).type == "cuda" else module.distance
     p, factors = settings(category, seed, indices)
     images = torch.empty(len(indices), 3, size, size, dtype=dtype, device=device)
     segments = torch.empty(len(indices), size, size, dtype=torch.long, device=device)

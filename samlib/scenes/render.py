@@ -18,9 +18,9 @@ class Params(dict):
     def to(self, device, dtype):
         return Params({k: v.to(device, dtype) for k, v in self.items()})
 
-    def take(self, image):
-        """Parameters for a flat list of rays; image: (M,) long, the image of each. Numbers (M,), colours (3, M)."""
-        return Params({k: v[:, 0][image] if v.dim() == 2 else v[:, :, 0][image].T for k, v in self.items()})
+    def take(self, image, names):
+        """Those parameters for a flat list of rays; image: (M,) long, the image of each. Numbers (M,), colours (3, M)."""
+        return Params({k: self[k][:, 0][image] if self[k].dim() == 2 else self[k][:, :, 0][image].T for k in names})
 
     def rows(self, index):
         return Params({k: v[index] for k, v in self.items()})
@@ -110,14 +110,14 @@ def trace(distance, o, d, p, near, far, steps=64, every=8):
     return result
 
 
-def shadow(distance, o, d, p, near, far, steps=20, softness=14.0):
+def shadow(distance, o, d, p, near, far, steps=26, softness=14.0):
     """Share of sunlight (M,) in [0, 1] that reaches points o along d (sun direction): min of softness * gap / t."""
     t, light = near.clamp(min=0.02), torch.ones_like(near)
     (ox, oy, oz), (dx, dy, dz) = o, d
     for _ in range(steps):
         gap = distance(ox + t * dx, oy + t * dy, oz + t * dz, p)
         light = torch.where(t < far, torch.minimum(light, 0.5 + 0.5 * softness * gap / t.clamp(min=0.3)), light)
-        t = t + gap.clamp(0.05, 0.5)
+        t = t + gap.clamp(0.04, 0.4)
     light = light.clamp(0, 1)
     return light * light * (3 - 2 * light)
 

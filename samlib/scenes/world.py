@@ -37,12 +37,12 @@ def weather(u):
     """Sun, sky and haze colours from the factors in u (a Params): warmth, clouds, haze, sun, elevation, and the camera's bearing."""
     angle = u.bearing + torch.pi + u.sun                          # the sun stands behind the camera, `sun` radians to a side
     e = u.elevation
-    w, c = u.warmth[:, None], u.clouds[:, None]
+    w, c = u.warmth[:, None], u.clouds[:, None] ** 2
     white = color(u.warmth, 1.0, 0.97, 0.92)
-    sun = torch.lerp(white, color(white, 1.0, 0.72, 0.42), w) * (3.3 - 2.3 * c * c)
-    zenith = torch.lerp(color(white, 0.16, 0.36, 0.78), color(white, 0.34, 0.40, 0.58), w)
+    sun = torch.lerp(white, color(white, 1.0, 0.72, 0.42), w) * (3.4 - 2.2 * c)
+    zenith = torch.lerp(color(white, 0.10, 0.29, 0.75), color(white, 0.26, 0.36, 0.62), w)
     zenith = torch.lerp(zenith, color(white, 0.60, 0.64, 0.70), c * 0.75)
-    horizon = torch.lerp(color(white, 0.72, 0.83, 0.95), color(white, 0.98, 0.80, 0.62), w)
+    horizon = torch.lerp(color(white, 0.58, 0.75, 0.95), color(white, 0.95, 0.76, 0.58), w)
     horizon = torch.lerp(horizon, color(white, 0.82, 0.84, 0.87), c * 0.7)
     return Params(sun_x=torch.cos(angle) * torch.cos(e), sun_y=torch.sin(e), sun_z=torch.sin(angle) * torch.cos(e),
                   sunlight=sun, zenith=zenith * 0.9, horizon=horizon * 0.95, ambient=(zenith * 0.55 + horizon * 0.45) * 0.8)
@@ -51,7 +51,7 @@ def weather(u):
 def sky(x, y, z, p):
     """Sky light without clouds from direction (x, y, z): a gradient and the glow about the sun."""
     height = y.clamp(min=0)
-    light = mix(p.horizon, p.zenith, 1 - (1 - height).clamp(min=0) ** 3.5)
+    light = mix(p.horizon, p.zenith, 1 - (1 - height).clamp(min=0) ** 5)
     glow = (x * p.sun_x + y * p.sun_y + z * p.sun_z).clamp(0, 1)
     return light + p.sunlight * (0.06 * glow ** 8 + 0.10 * glow ** 64).unsqueeze(-2)
 
@@ -106,8 +106,7 @@ def ground(canvas, p):
     asphalt = p.asphalt * (0.80 + 0.28 * big + (0.30 * fade * (fine - 0.5))).unsqueeze(-2)
     worn = 0.06 * torch.exp(-((across.abs() - 0.9) / 0.35) ** 2)    # tyre tracks
     asphalt = asphalt * (1 - worn).unsqueeze(-2)
-    dash = step(-blur - 0.02, blur + 0.02, 0.25 - ((x / 7 + p.skyline).remainder(1) - 0.5).abs()) if False else \
-        step(-0.5, 0.5, (1.5 - ((x + p.skyline * 7).remainder(7) - 3.5).abs()) / (deep + 0.04))
+    dash = step(-0.5, 0.5, (1.5 - ((x + p.skyline * 7).remainder(7) - 3.5).abs()) / (deep + 0.04))
     line = lambda at, wide: step(-0.5, 0.5, (wide - (across - at).abs()) / (blur + 0.02)) * (wide / (blur + wide)).clamp(max=1)
     paint = torch.maximum(line(p.divider, 0.07) * dash, torch.maximum(line(p.half - 0.35, 0.06), line(0.35 - p.half, 0.06)))
     light = mix(asphalt, color(x, 0.74, 0.73, 0.70), paint * p.markings * (0.55 + 0.5 * fine))
@@ -161,12 +160,12 @@ def buildings(canvas, p):
         soft = canvas.pixel * near * 1.2 + 0.05
         a, b = (along / p.bay).remainder(1) - 0.5, (hy / 3.0).remainder(1) - 0.52
         pane = step(-0.5, 0.5, (0.27 - a.abs()) * p.bay / soft) * step(-0.5, 0.5, (0.26 - b.abs()) * 3 / soft)
-        pane = pane * (hy < high - 0.4) * (1 - roof)
+        pane = pane * ((hy / 3).ceil() * 3 < high - 0.1) * (1 - roof)
         wall = p[f"wall{k}"] * (0.86 + 0.2 * fbm(along * 0.4 + k, hy * 0.4)).unsqueeze(-2)
         wall = wall * (1 - 0.25 * step(-0.3, 0.3, hy - high + 0.5) * (1 - roof)).unsqueeze(-2)
         shine = p.horizon * 0.28 + p.zenith * 0.10
         bright = p.sunlight * (0.55 * facing + 0.5 * roof * p.sun_y).unsqueeze(-2) + p.ambient * (0.45 + 0.25 * (hy / 12).clamp(0, 1)).unsqueeze(-2)
-        face = mix(wall * bright, shine * (0.65 + 0.5 * cell(along / p.bay + 40, hy / 3 + 9 * k)).unsqueeze(-2), pane * 0.75)
+        face = mix(wall * bright, shine * (0.65 + 0.5 * cell(along / p.bay + 40, hy / 3 + 9 * k)).unsqueeze(-2), pane * 0.6)
         canvas.put(face, hit.to(hx.dtype), near, "building")
 
 
@@ -177,7 +176,7 @@ def trees(canvas, p, grain):
     depth = (dx * fx + dz * fz).clamp(min=1e-3)
     sx, sz = p.sun_x * -fz + p.sun_z * fx, -(p.sun_x * fx + p.sun_z * fz)     # the sun in the board's frame: right and towards us
     for k in range(TREES):
-        grown = (p.trees * TREES - k).clamp(0, 1)
+        grown = (p.trees * TREES - p[f"tree_rank{k}"]).clamp(0, 1)
         x, z, room = place(p, k, "tree", 1.0)
         tall = p[f"tree_tall{k}"] * (0.35 + 0.65 * grown) * room * (grown > 0.02)
         away = (x - ox) * fx + (z - oz) * fz
@@ -196,12 +195,12 @@ def trees(canvas, p, grain):
         a, b = u / wide, (v - middle) / half_high
         lump = fbm(u * 0.55 + 3 * k + p.skyline, v * 0.55 + k)
         inside = 1 - (a * a + b * b) + 1.5 * (lump - 0.5) + 0.7 * (grain - 0.5)
-        crown = step(-0.12, 0.22, inside) * (tall > 0.2) * (v > 0.15 * size)
+        crown = step(-0.08, 0.16, inside) * (tall > 0.2) * (v > 0.15 * size)
         bulge = inside.clamp(0, 1).sqrt()
         lit = (0.40 + 0.40 * (a * sx + b * p.sun_y + bulge * sz) + 1.1 * (lump - 0.5) + 0.8 * (grain - 0.5)).clamp(0.05, 1.3)
         leaf = p.foliage * p[f"tree_tint{k}"].unsqueeze(-1)
         leaves = leaf * (p.sunlight * (0.75 * lit).unsqueeze(-2) + p.ambient * (0.25 + 0.35 * (b * 0.5 + 0.5).clamp(0, 1)).unsqueeze(-2))
-        canvas.put(leaves, crown, t, "tree")
+        canvas.put(leaves, crown, t - 0.05, "tree")
 
 
 def tree_shadows(p, x, z):
@@ -209,7 +208,7 @@ def tree_shadows(p, x, z):
     light = torch.ones_like(x)
     reach = 1 / p.sun_y.clamp(min=0.3)
     for k in range(TREES):
-        grown = (p.trees * TREES - k).clamp(0, 1) * p[f"tree_tall{k}"]
+        grown = (p.trees * TREES - p[f"tree_rank{k}"]).clamp(0, 1) * p[f"tree_tall{k}"]
         tx, tz, room = place(p, k, "tree", 1.0)
         wide = (p[f"tree_wide{k}"] * grown).clamp(min=0.05)
         cx, cz = tx - p.sun_x * reach * 0.55 * grown, tz - p.sun_z * reach * 0.55 * grown
@@ -222,5 +221,5 @@ def tree_shadows(p, x, z):
 
 def haze(canvas, p):
     """Fade with distance towards the light of the horizon."""
-    amount = (1 - torch.exp(-canvas.t * (0.0012 + 0.010 * p.haze))) * (canvas.segment != ID["sky"]) * (canvas.t < 250)
+    amount = (1 - torch.exp(-canvas.t * (0.001 + 0.007 * p.haze))) * (canvas.segment != ID["sky"]) * (canvas.t < 250)
     canvas.light = mix(canvas.light, p.horizon * 0.92, amount)
