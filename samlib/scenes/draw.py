@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from . import world
+from . import clutter, world
 from .categories import FACTORS, MODULES
 from .noise import fbm, uniforms
 from .render import Params, box, camera, film, majority, mix, normal, shadow, shrink, trace
@@ -155,7 +155,7 @@ def _fused(category):
     return lambda x, y, z, p: compiled(x, y, z, *(p[name] for name in module.SHAPE))
 
 
-def _scene(module, p, size, field):
+def _scene(module, p, added, size, field):
     rays = size * SAMPLES
     d = camera(p, rays)
     o = (p.camera_x, p.camera_y, p.camera_z)
@@ -166,6 +166,8 @@ def _scene(module, p, size, field):
     grain = fbm(d[0] * 42 + p.skyline, d[1] * 42 + d[2] * 30)
     world.trees(canvas, p, grain)
     _subject(module, canvas, p, ground, field)
+    if added is not None:
+        clutter.clutter(canvas, p, added)
     world.haze(canvas, p)
     light = shrink(film(canvas.light * p.exposure[..., None] * 0.85), size, SAMPLES)
     return light * 2 - 1, majority(canvas.segment, size, SAMPLES)
@@ -192,9 +194,11 @@ def render(category, seed, indices, size=256, challenging=False, device="cpu", b
     module = MODULES[category]
     field = _fused(category) if compile and torch.device(device).type == "cuda" else module.distance
     p, factors = settings(category, seed, indices)
+    added = clutter.settings(category, seed, indices) if challenging else None
     images = torch.empty(len(indices), 3, size, size, dtype=dtype, device=device)
     segments = torch.empty(len(indices), size, size, dtype=torch.long, device=device)
     for first in range(0, len(indices), batch):
         part = slice(first, first + batch)
-        images[part], segments[part] = _scene(module, p.rows(part).to(device, dtype), size, field)
+        images[part], segments[part] = _scene(
+            module, p.rows(part).to(device, dtype), added and added.rows(part).to(device, dtype), size, field)
     return Scenes(images, segments, {name: v.to(device, dtype) for name, v in factors.items()})

@@ -10,7 +10,7 @@ import torch
 from .noise import cell, fbm
 from .render import Params, box, color, mix, stack, step
 
-TREES, BUILDINGS = 6, 4
+TREES, BUILDINGS = 6, 3
 CLASSES = ("sky", "tree", "building", "hill", "grass", "road", "car", "window", "wheel", "fence", "shrub", "pole", "sign", "object")
 ID = {name: i for i, name in enumerate(CLASSES)}
 
