@@ -1,0 +1,104 @@
+"""Editing an inversion, Sec. 3.4: w+ moves along a direction, and each segment follows in the layers after its space.
+
+A direction is a tensor (L, D), a row for each row of w+. Whether it reaches a segment depends on the rows it has
+(Table 3): it acts in a space if any of its rows from `space.layer` on is not zero.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .inversion import Inversion
+from .spaces import Space
+
+
+@torch.no_grad()
+def edit(
+    generator,
+    inversion: Inversion,
+    directions: Mapping[str, Tensor],
+    strengths: Mapping[str, float | Tensor],
+    region: Tensor | None = None,
+) -> Tensor:
+    """The images of `inversion` with every direction of `strengths` applied at once. Returns (N, 3, H, W) in [-1, 1].
+
+    directions  name -> (L, D).
+    strengths   name -> a number, or one for each image (N,). 0, or no name at all, gives the inversion's images.
+    region      (N, H, W), 1 where the edit may act and 0 elsewhere, for instance `segments == 3`; None: everywhere.
+    """
+    change = combine(directions, strengths, len(inversion)).to(inversion.w_plus)
+    if region is not None:
+        if region.ndim != 3 or len(region) != len(inversion):
+            raise ValueError(f"the region has shape {tuple(region.shape)}; want ({len(inversion)}, H, W)")
+        region = region.to(inversion.w_plus)[:, None]
+    deltas, kept = keep(generator.spaces, inversion, region)
+    images = generator.edit(inversion.w_plus, change, deltas, kept, inversion.noise).clamp(-1, 1)
+    if region is None:
+        return images
+    # The layers after the last space still saw the direction everywhere: outside, the inversion's pixels return.
+    return inversion.images.lerp(images, _resize(region, images.shape[-1]))
+
+
+def sweep(
+    generator, inversion: Inversion, directions: Mapping[str, Tensor], strengths: Sequence[Mapping[str, float | Tensor]],
+    region: Tensor | None = None,
+) -> Tensor:
+    """`edit` at each of K `strengths`, as one batch of K * N images. Returns (K, N, 3, H, W)."""
+    n, k = len(inversion), len(strengths)
+    names = {name for chosen in strengths for name in chosen}
+    values = [torch.cat([_values(chosen.get(name, 0.0), n) for chosen in strengths]) for name in names]
+    regions = None if region is None else region.repeat(k, 1, 1)
+    images = edit(generator, inversion.repeat(k), directions, dict(zip(names, values)), regions)
+    return images.unflatten(0, (k, n))
+
+
+def combine(directions: Mapping[str, Tensor], strengths: Mapping[str, float | Tensor], n: int) -> Tensor:
+    """sum of strength * direction over the names in `strengths`: delta w+ of n images, (N, L, D)."""
+    if unknown := {*strengths} - {*directions}:
+        raise ValueError(f"no direction {', '.join(sorted(unknown))}; there are {', '.join(sorted(directions)) or 'none'}")
+    if not strengths:
+        return torch.zeros(n, 1, 1)
+    return sum(_values(value, n)[:, None, None] * directions[name].cpu() for name, value in strengths.items())
+
+
+def keep(spaces: Sequence[Space], inversion: Inversion, region: Tensor | None = None) -> tuple[dict, dict]:
+    """deltas, and the cells that keep their unedited feature: space name -> (N, C, h, w) and (N, 1, h, w) of 0 and 1.
+
+    These are the cells that m_l touches; outside of `region` (N, 1, H, W), every cell of every space. The soft border of
+    m_l moves into delta_f: were it left to the blend of `generator.edit`, that would be m^2 delta_f there, and
+    an edit of strength 0 not quite the inversion.
+    """
+    deltas = {name: inversion.masks[name] * delta for name, delta in inversion.deltas.items()}
+    kept = {name: inversion.masks[name] > 0 for name in deltas}
+    for space in spaces if region is not None else ():
+        if not space.is_latent:
+            outside = _resize(1 - region, space.resolution) > 0
+            zero = outside.new_zeros(len(outside), space.channels, *outside.shape[-2:], dtype=region.dtype)
+            deltas.setdefault(space.name, zero)
+            kept[space.name] = outside | kept.get(space.name, outside)
+    return deltas, {name: cells.to(inversion.w_plus) for name, cells in kept.items()}
+
+
+def acts_in(direction: Tensor, spaces: Sequence[Space]) -> list[bool]:
+    """A row of Table 3: for each space, whether `direction` (L, D) can change a segment that is inverted in it."""
+    used = direction.ne(0).any(1)
+    return [bool(used[space.layer :].any()) for space in spaces]
+
+
+def reach(direction: Tensor, layer_map: Tensor, spaces: Sequence[Space]) -> Tensor:
+    """Where `direction` can act under a layer map (N, H, W): bool (N, H, W); all False means that it is not permitted."""
+    return torch.tensor(acts_in(direction, spaces), device=layer_map.device)[layer_map]
+
+
+def _values(strength: float | Tensor, n: int) -> Tensor:
+    """A strength for each of n images, (N,)."""
+    values = torch.as_tensor(strength, dtype=torch.float32).cpu()
+    if values.ndim and tuple(values.shape) != (n,):
+        raise ValueError(f"strengths have shape {tuple(values.shape)}; want a number, or one for each of {n} images")
+    return values.expand(n)
+
+
+def _resize(mask: Tensor, size: int) -> Tensor:
+    return F.interpolate(mask, (size, size), mode="bilinear", align_corners=False, antialias=True)

@@ -1,0 +1,123 @@
+"""The Inversion record: what every method of inversion returns, and what every edit starts from."""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from .checkpoints import load_tensors, save_tensors
+
+FORMAT = "samlib inversion 1"
+BATCHED = ("w_plus", "images", "inputs", "layer_map", "segments", "error_maps", "tau")
+BY_SPACE = ("deltas", "masks")
+TEXTS = ("domain", "method", "noise")
+
+
+@dataclass
+class Inversion:
+    """phi = {w_plus, deltas} of n images (Sec. 3.3), with the masks that form them and how they were found.
+
+    w_plus       (N, L, D)
+    images       (N, 3, H, W) in [-1, 1], the images that phi forms
+    deltas       space name -> delta_f (N, C, h, w); spaces that no mask uses are absent
+    masks        space name -> m_l (N, 1, h, w) in [0, 1], for the same spaces
+    inputs       (N, 3, H, W) in [-1, 1], the images that were inverted
+    layer_map    (N, H, W) index into `spaces`; segments (N, H, W) ids; error_maps (N, S, H, W); tau (N,)
+    losses       name of a term -> (steps, N), unweighted
+    spaces       names of the candidate spaces, in order
+    noise        how the generator's noise was set: "none" or "const"; edits use the same
+
+    Fields that a method does not have are None or empty. `inversion[i]` is the i-th alone, still a batch of one;
+    `inversion[a:b]` a part.
+    """
+
+    w_plus: Tensor
+    images: Tensor
+    deltas: dict[str, Tensor] = field(default_factory=dict)
+    masks: dict[str, Tensor] = field(default_factory=dict)
+    inputs: Tensor | None = None
+    layer_map: Tensor | None = None
+    segments: Tensor | None = None
+    error_maps: Tensor | None = None
+    tau: Tensor | float | None = None
+    losses: dict[str, Tensor] = field(default_factory=dict)
+    spaces: tuple[str, ...] = ()
+    domain: str = ""
+    method: str = ""
+    noise: str = "none"
+
+    def __post_init__(self):
+        if self.tau is not None:
+            self.tau = torch.as_tensor(self.tau, dtype=torch.float32).expand(len(self)).clone()
+        self.spaces = tuple(self.spaces)
+        self._check()
+
+    def __len__(self) -> int:
+        return self.w_plus.shape[0]
+
+    def __getitem__(self, index: int | slice) -> "Inversion":
+        chosen = range(len(self))[index]  # an IndexError here ends `for one in inversion`
+        part = slice(chosen, chosen + 1) if isinstance(chosen, int) else index
+        return self._map(lambda x: x[part], lambda x: x[:, part])
+
+    def to(self, device) -> "Inversion":
+        """The same on `device`."""
+        return self._map(lambda x: x.to(device), lambda x: x.to(device))
+
+    def repeat(self, k: int) -> "Inversion":
+        """k copies, one batch after the other: image i stands at i, n + i, 2n + i, ..."""
+        return self._map(lambda x: x.repeat(k, *[1] * (x.ndim - 1)), lambda x: x.repeat(1, k))
+
+    def _map(self, batched, history) -> "Inversion":
+        """A copy with `batched` applied to every tensor that has the images first, `history` to every loss."""
+        changed = {name: batched(getattr(self, name)) for name in BATCHED if getattr(self, name) is not None}
+        changed |= {name: {k: batched(x) for k, x in getattr(self, name).items()} for name in BY_SPACE}
+        return replace(self, **changed, losses={k: history(x) for k, x in self.losses.items()})
+
+    def save(self, path) -> None:
+        """Write everything, exactly, as one safetensors file: under a temporary name first, then renamed."""
+        tensors = {name: getattr(self, name) for name in BATCHED if getattr(self, name) is not None}
+        for group in (*BY_SPACE, "losses"):
+            tensors |= {f"{group}/{name}": x for name, x in getattr(self, group).items()}
+        header = {"kind": FORMAT, "spaces": "\n".join(self.spaces), **{name: getattr(self, name) for name in TEXTS}}
+        save_tensors(tensors, path, header, half=False)
+
+    @classmethod
+    def load(cls, path) -> "Inversion":
+        """Read what `save` wrote, onto the CPU. One-line ValueError for any other file, FileNotFoundError for none."""
+        path = Path(path)
+        if not path.is_file():
+            raise FileNotFoundError(f"{path}: no such file; want an inversion written by Inversion.save")
+        try:
+            tensors, header = load_tensors(path)
+            if header.get("kind") != FORMAT:
+                raise ValueError(f"it is marked {header.get('kind', 'nothing')!r}, not {FORMAT!r}")
+            values = {"spaces": header.get("spaces", "").split(), **{name: header.get(name, "") for name in TEXTS}}
+            for key, tensor in tensors.items():
+                group, _, name = key.partition("/")
+                if group in (*BY_SPACE, "losses") and name:
+                    values.setdefault(group, {})[name] = tensor
+                elif key in BATCHED:
+                    values[key] = tensor
+                else:
+                    raise ValueError(f"unknown tensor {key!r}")
+            return cls(**values)
+        except (ValueError, TypeError, RuntimeError) as error:
+            reason = " ".join(str(error).split())
+            raise ValueError(f"{path}: not an inversion ({reason}); want a file written by Inversion.save") from None
+
+    def _check(self):
+        """One ValueError for parts that do not belong together."""
+        if self.w_plus.ndim != 3:
+            raise ValueError(f"w_plus has shape {tuple(self.w_plus.shape)}; want (N, L, D)")
+        dimensions = dict(images=4, inputs=4, layer_map=3, segments=3, error_maps=4)
+        parts = {name: (getattr(self, name), wanted) for name, wanted in dimensions.items()}
+        parts |= {f"{group} of {k}": (x, 4) for group in BY_SPACE for k, x in getattr(self, group).items()}
+        for name, (x, wanted) in parts.items():
+            if x is not None and (x.ndim != wanted or len(x) != len(self)):
+                raise ValueError(f"{name}: shape {tuple(x.shape)}; want {wanted} dimensions, the first {len(self)} long")
+        for name, x in self.losses.items():
+            if x.ndim != 2 or x.shape[1] != len(self):
+                raise ValueError(f"losses of {name}: shape {tuple(x.shape)}; want (steps, {len(self)})")
+

@@ -1,0 +1,192 @@
+"""The optimization-based inversion of Sec. 3.3: phi = {w+, delta_f} of every image is found by gradient descent.
+
+    masks, start -> phi -> image (Eq. 3-4, in the generator) -> objective (Eq. 5-8) -> Adam -> Inversion
+
+All images of a batch are optimized at once, and none knows of the others: losses are summed over images, never
+averaged, and Adam treats every number by itself.
+"""
+
+import math
+from contextlib import contextmanager, nullcontext
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from .inversion import Inversion
+from .objective import Weights, WStatistics, f_loss, reconstruction_loss, total, w_loss
+
+
+def optimize(
+    generator,
+    images: Tensor,
+    masks: dict[str, Tensor],
+    metric,
+    *,
+    steps: int = 500,
+    weights: Weights = Weights(),  # noqa: B008 (frozen)
+    start: Tensor | None = None,
+    start_deltas: dict[str, Tensor] | None = None,
+    shared_w: bool = False,
+    noise: str = "none",
+    learning_rate: float = 0.05,
+    delta_learning_rate: float | None = None,
+    loss_size: int | None = None,
+    statistics: WStatistics | None = None,
+    precision: torch.dtype | None = None,
+    callback=None,
+    callback_every: int = 10,
+    seed: int = 0,
+    progress: bool = True,
+) -> Inversion:
+    """Invert `images` (N, 3, R, R) in [-1, 1], R the generator's resolution, each with its own masks.
+
+    masks         space name -> m_l (N, 1, h, w), from `layer_map.masks`; {} inverts in W+ alone, and ones in one
+                  space in that single space. Only the spaces that some mask uses get a delta_f.
+    metric        perceptual distance (`perceptual.Metric`); may be None where `weights.lpips` is 0.
+    start         w+ (N, L, D) or (1, L, D) to start from, as an encoder predicts it; None: the mean w.
+    start_deltas  space name -> delta_f (N, C, h, w) to start from; those left out start from 0.
+    shared_w      one w for all rows: inversion in W.
+    noise         "none" or "const", for the generator.
+    loss_size     side of the images that the loss compares; None: half of R or 256, whichever is smaller.
+    statistics    of w, for Eq. 6; None: sampled with `seed` (nothing else here is random).
+    precision     torch.bfloat16 runs image and metric under autocast; None: the dtype of the weights.
+    callback      called as callback(step, images) every `callback_every` steps, for a preview.
+
+    Ctrl-C, or a KeyboardInterrupt from the callback, ends the loop early and what has been reached is returned.
+    """
+    _check(generator, images, masks, start, weights, metric, noise)
+    size = loss_size or min(generator.resolution // 2, 256)
+    # What was made in inference mode cannot be trained with; copies made outside of it can.
+    with torch.inference_mode(False), torch.enable_grad(), _frozen(generator, metric):
+        device = generator.w_avg.device
+        images = images.to(device, copy=True)
+        masks = {name: m.to(device, copy=True) for name, m in masks.items() if m.any()}
+        phi = Phi(generator, len(images), masks, start, start_deltas, shared_w, noise)
+        if weights.gaussian:
+            statistics = (statistics or WStatistics.sample(generator, seed=seed)).to(device)
+        x = at_size(images, size)
+        with torch.no_grad():
+            features = metric.features(x) if weights.lpips else None
+
+        def objective():
+            """x_hat and the terms of Eq. 5-7."""
+            with torch.autocast(device.type, precision) if precision else nullcontext():
+                x_hat = phi.form()
+                terms = reconstruction_loss(x, at_size(x_hat, size), weights, metric, features)
+            return x_hat, terms | w_loss(phi.w_plus, weights, statistics) | f_loss(phi.deltas, weights)
+
+        delta_rate = learning_rate if delta_learning_rate is None else delta_learning_rate
+        losses = descend(phi, objective, weights, steps, (learning_rate, delta_rate), callback, callback_every, progress)
+        return phi.inversion(images, losses)
+
+
+class Phi:
+    """phi = {w+, delta_f} of Eq. 8: the variables, and the images that they form."""
+
+    def __init__(self, generator, n, masks, start=None, start_deltas=None, shared_w=False, noise="none"):
+        """See `optimize`; `masks` holds only the spaces that are used."""
+        device, rows = generator.w_avg.device, generator.num_layers
+        start = generator.w_avg.expand(1, rows, -1) if start is None else start
+        w = start.to(device).expand(n, rows, -1).clone()
+        self.w = w.mean(1, keepdim=True) if shared_w else w
+        self.deltas = {}
+        for space in generator.spaces:
+            if space.name in masks:
+                zero = torch.zeros(n, space.channels, space.resolution, space.resolution, device=device)
+                self.deltas[space.name] = (start_deltas or {}).get(space.name, zero).to(device, copy=True)
+        if unused := {*(start_deltas or {})} - {*self.deltas}:
+            raise ValueError(f"start_deltas has {', '.join(sorted(unused))}, which no mask uses; leave it out")
+        for variable in (self.w, *self.deltas.values()):
+            variable.requires_grad_()
+        self.generator, self.masks, self.noise = generator, masks, noise
+
+    @property
+    def w_plus(self) -> Tensor:
+        """(N, L, D)."""
+        return self.w.expand(-1, self.generator.num_layers, -1)
+
+    def form(self) -> Tensor:
+        """x_hat (N, 3, H, W) of Eq. 3-4, clamped to [-1, 1]."""
+        return self.generator.synthesis(self.w_plus, self.deltas, self.masks, self.noise).clamp(-1, 1)
+
+    @torch.no_grad()
+    def inversion(self, inputs: Tensor, losses: dict[str, Tensor]) -> Inversion:
+        """The record of what has been reached."""
+        return Inversion(
+            w_plus=self.w_plus.clone(),
+            deltas={name: delta.detach() for name, delta in self.deltas.items()},
+            masks=self.masks,
+            images=self.form(),
+            inputs=inputs,
+            losses=losses,
+            spaces=tuple(space.name for space in self.generator.spaces),
+            noise=self.noise,
+        )
+
+
+def descend(phi, objective, weights, steps, rates, callback, callback_every, progress) -> dict[str, Tensor]:
+    """Adam on phi, `rates` for w and for the deltas. Returns name of a term -> (steps done, N), on the CPU."""
+    variables = [[phi.w], [*phi.deltas.values()]]
+    groups = [{"params": params, "rate": rate} for params, rate in zip(variables, rates) if params]
+    adam = torch.optim.Adam(groups, betas=(0.9, 0.999), fused=phi.w.is_cuda)
+    history = []
+    try:
+        for step in tqdm(range(steps), desc="inverting", disable=not progress):
+            for group in adam.param_groups:
+                group["lr"] = group["rate"] * schedule((step + 0.5) / steps)
+            x_hat, terms = objective()
+            adam.zero_grad()
+            total(terms, weights).sum().backward()
+            adam.step()
+            history.append({name: term.detach() for name, term in terms.items()})
+            if callback and step % callback_every == 0:
+                callback(step, x_hat.detach())
+    except KeyboardInterrupt:
+        pass  # what has been reached is the result
+    return {name: torch.stack([terms[name] for terms in history]).cpu() for name in (history[0] if history else ())}
+
+
+def schedule(t: float, ramp_up: float = 0.05, ramp_down: float = 0.25) -> float:
+    """Factor of the learning rate at the share t in (0, 1) of the run: linear up, level, cosine down (Karras et al.
+    2020, Appendix D)."""
+    down = 0.5 - 0.5 * math.cos(math.pi * min(1, (1 - t) / ramp_down))
+    return down * min(1, t / ramp_up)
+
+
+def at_size(images: Tensor, size: int) -> Tensor:
+    """`images` area-resized to (N, 3, size, size), the size at which the loss compares them."""
+    return images if images.shape[-1] == size else F.interpolate(images, (size, size), mode="area")
+
+
+@contextmanager
+def _frozen(*modules):
+    """No gradients for the weights meanwhile: only phi is trained, and a step costs a third less."""
+    modules = [module for module in modules if isinstance(module, torch.nn.Module)]
+    trained = [p for module in modules for p in module.parameters() if p.requires_grad]
+    try:
+        for p in trained:
+            p.requires_grad_(False)
+        yield
+    finally:
+        for p in trained:
+            p.requires_grad_(True)
+
+
+def _check(generator, images, masks, start, weights, metric, noise):
+    wanted = (3, generator.resolution, generator.resolution)
+    if tuple(images.shape[1:]) != wanted:
+        raise ValueError(f"images have shape {tuple(images.shape)}; want (N, {', '.join(map(str, wanted))})")
+    rows = (generator.num_layers, generator.w_dim)
+    if start is not None and tuple(start.shape) not in ((1, *rows), (len(images), *rows)):
+        raise ValueError(f"start has shape {tuple(start.shape)}; want ({len(images)}, {rows[0]}, {rows[1]})")
+    for name, mask in masks.items():
+        if mask.ndim != 4 or tuple(mask.shape[:2]) != (len(images), 1):
+            raise ValueError(f"the mask of {name} has shape {tuple(mask.shape)}; want ({len(images)}, 1, h, w)")
+    if names := {*masks} - {space.name for space in generator.spaces if not space.is_latent}:
+        raise ValueError(f"masks of {', '.join(sorted(names))}: no such feature space in this generator")
+    if weights.lpips and metric is None:
+        raise ValueError("a weight for LPIPS but no metric; give one, or weights with lpips=0")
+    if noise not in ("none", "const"):
+        raise ValueError(f"noise {noise!r}; want 'none' or 'const', so that an inversion can be formed again")
