@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from samlib.precision import double
+
 
 def psnr(x: Tensor, y: Tensor) -> Tensor:
     """Peak signal-to-noise ratio in dB, (N,): 10 log10(peak^2 / mean square error), peak 2: the width of [-1, 1]."""
@@ -17,7 +19,7 @@ def class_iou(predicted: Tensor, true: Tensor, n_classes: int) -> Tensor:
     if predicted.shape != true.shape:
         raise ValueError(f"segments of shape {tuple(predicted.shape)} and {tuple(true.shape)}; wanted equal shapes")
     pairs = torch.bincount((true * n_classes + predicted).flatten(), minlength=n_classes**2)
-    confusion = pairs.reshape(n_classes, n_classes).double()
+    confusion = double(pairs.reshape(n_classes, n_classes))
     both = confusion.diagonal()
     return both / (confusion.sum(0) + confusion.sum(1) - both)
 
@@ -29,7 +31,7 @@ def mean_iou(predicted: Tensor, true: Tensor, n_classes: int) -> float:
 
 def pearson(x: Tensor, y: Tensor) -> Tensor:
     """Pearson's r along the last dimension: (..., K) twice -> (...)."""
-    x, y = x.double(), y.double()
+    x, y = double(x), double(y)
     x, y = x - x.mean(-1, keepdim=True), y - y.mean(-1, keepdim=True)
     return (x * y).sum(-1) / (x.square().sum(-1) * y.square().sum(-1)).sqrt()
 
@@ -49,7 +51,7 @@ def factor_spread(generated: dict, data: dict) -> dict:
 
 def polynomial_mmd(x: Tensor, y: Tensor) -> Tensor:
     """Unbiased squared MMD of (N, D) and (M, D) under the cubic kernel (x.y / D + 1)^3; it may fall below zero."""
-    x, y = x.double(), y.double()
+    x, y = double(x), double(y)
 
     def kernel(a: Tensor, b: Tensor) -> Tensor:
         return (a @ b.T / a.shape[1] + 1) ** 3

@@ -1,0 +1,229 @@
+import pytest
+import torch
+
+from samlib.invertibility import InvertibilityPredictor
+from samlib.segmenters import SceneSegmenter
+from samlib.training import loop
+from samlib.training import predictor as training
+from samlib.training.factors import FactorRegressor, evaluate_factors, train_factors
+from samlib.training.segmenter import class_weights, dice_loss, evaluate_segmenter, train_segmenter
+
+SPACES = ("W+", "F4")
+
+
+@pytest.fixture(scope="module")
+def discs():
+    """Grey pictures with a bright disc: images, segments (0 ground, 1 disc), and the disc's factors."""
+    random = torch.Generator().manual_seed(0)
+    n, size = 48, 32
+    x, y, radius = (torch.rand(3, n, generator=random) - 0.5).mul(torch.tensor([[20.0], [20], [6]]))
+    radius = radius + 8
+    row, column = torch.arange(size).view(1, -1, 1) - 15.5, torch.arange(size).view(1, 1, -1) - 15.5
+    segments = ((column - x.view(-1, 1, 1)) ** 2 + (row - y.view(-1, 1, 1)) ** 2 < radius.view(-1, 1, 1) ** 2).long()
+    images = (segments[:, None] * 1.2 - 0.6) + 0.1 * torch.randn(n, 3, size, size, generator=random)
+    return images, segments, {"x": x, "radius": 100 + radius}
+
+
+def falls(losses: torch.Tensor) -> bool:
+    return losses[-5:].mean() < 0.7 * losses[:5].mean()
+
+
+def test_the_segmenter_learns(discs):
+    images, segments, _ = discs
+    settings = dict(steps=60, batch=8, learning_rate=0.01, channels=(8, 16), device="cpu", progress=False)
+    model, numbers = train_segmenter(images, segments, ("ground", "disc"), strength=0.3, **settings)
+    found = evaluate_segmenter(model, images, segments)
+    assert falls(numbers["loss"]) and numbers["loss"].shape == (60,) and not model.training
+    assert found["mean_iou"] > 0.8 and set(found["iou"]) == {"ground", "disc"}
+    again, repeated = train_segmenter(images, segments, ("ground", "disc"), strength=0.3, **settings)
+    assert torch.equal(numbers["loss"], repeated["loss"])
+    with pytest.raises(ValueError, match="below 1"):
+        train_segmenter(images, segments, ("ground",), **settings)
+
+
+def test_class_weights_and_dice_by_hand():
+    segments = torch.tensor([[[0, 0, 0, 1]]])
+    weight = class_weights(segments, 2)
+    assert float(weight[1] / weight[0]) == pytest.approx(3**0.5)
+    assert float((weight * torch.tensor([0.75, 0.25])).sum()) == pytest.approx(1)
+    sure = torch.where(torch.nn.functional.one_hot(segments, 3).movedim(-1, 1) > 0, 100.0, -100.0)
+    assert float(dice_loss(sure, segments)) == pytest.approx(0)
+    ground, small = 2 * 1 / (3 + 4 / 3), 2 * (1 / 3) / (1 + 4 / 3)  # probability 1/3 everywhere
+    assert float(dice_loss(torch.zeros(1, 3, 1, 4), segments)) == pytest.approx(1 - (ground + small) / 2)
+
+
+def test_the_factor_regressor_learns_and_comes_back_from_a_file(discs, tmp_path):
+    images, _, factors = discs
+    model, numbers = train_factors(images, factors, steps=60, batch=16, device="cpu", progress=False)
+    assert falls(numbers["loss"])
+    found = evaluate_factors(model, images, factors)
+    assert found["r_squared"]["x"] > 0.5
+    with torch.inference_mode():
+        values = model.factors(images)
+        assert list(values) == ["x", "radius"] and abs(float(values["radius"].mean()) - 108) < 2
+        again = FactorRegressor.load(model.save(tmp_path / "factors.safetensors", r_squared=found["r_squared"]))
+        assert again.metadata["r_squared"] == found["r_squared"]
+        for name in values:
+            torch.testing.assert_close(again.factors(images)[name], values[name], rtol=0, atol=0.2)
+    with pytest.raises(ValueError, match="radius"):
+        evaluate_factors(model, images, {"x": factors["x"]})
+
+
+def test_the_shipped_sizes():
+    assert sum(p.numel() for p in FactorRegressor([str(i) for i in range(20)]).parameters()) * 2 < 4e6
+    assert sum(p.numel() for p in SceneSegmenter([str(i) for i in range(20)]).parameters()) * 2 < 6e6
+
+
+def test_the_predictor_learns_maps_of_very_different_size(discs):
+    images, segments, _ = discs
+    edges = torch.nn.functional.avg_pool2d(segments[:, None].float(), 2)
+    maps = torch.cat([0.5 * edges + 0.1, 0.002 * (1 - edges)], 1).half()
+    small = dict(width=8, decoder=16, low_reduced=8, steps=60, batch=8, device="cpu", progress=False)
+    model, numbers = training.train_predictor(images, maps, SPACES, learning_rate=5e-3, **small)
+    assert falls(numbers["loss"])
+    found = training.evaluate_predictor(model, images, maps)
+    assert found["pearson"]["W+"] > 0.6 and found["pearson"]["F4"] > 0.6
+    assert found["mse"]["W+"] < maps[:, 0].float().var() and found["mse"]["F4"] < maps[:, 1].float().var()
+    with torch.inference_mode():
+        assert model(images).shape == (48, 2, 32, 32)
+
+
+def test_the_published_recipe_is_there_and_others_are_refused(discs):
+    images, segments, _ = discs
+    maps = segments[:, None].float().repeat(1, 2, 1, 1)
+    small = dict(width=8, decoder=16, low_reduced=8, steps=2, batch=4, device="cpu", progress=False)
+    _, numbers = training.train_predictor(images, maps, SPACES, recipe="published", **small)
+    assert numbers["loss"].isfinite().all()
+    model = InvertibilityPredictor(SPACES, width=8, decoder=16, low_reduced=8)
+    sgd, schedule = training.optimizer_of(model, "published", None)
+    assert [group["lr"] for group in sgd.param_groups] == [1e-4, 1e-3] and schedule is loop.poly
+    assert sum(len(group["params"]) for group in sgd.param_groups) == len(list(model.parameters()))
+    with pytest.raises(ValueError, match="quick"):
+        training.train_predictor(images, maps, SPACES, recipe="quick", **small)
+    with pytest.raises(ValueError, match="3 spaces"):
+        training.train_predictor(images, maps, ("W+", "F4", "F6"), **small)
+
+
+def test_pearson_of_a_predictor_is_over_all_pixels_and_per_image():
+    class Ramp(torch.nn.Module):
+        spaces = ("W+",)
+
+        def __init__(self):
+            super().__init__()
+            self.offset = torch.nn.Parameter(torch.zeros(1))
+
+        def forward(self, images):
+            return images[:, :1] + self.offset
+
+    images = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    shifted = images[:, :1] + 5.0 * torch.arange(4).view(-1, 1, 1, 1)  # right in every image, blind to their difference
+    found = training.evaluate_predictor(Ramp(), images, shifted)
+    assert found["pearson_per_image"]["W+"] == pytest.approx(1, abs=1e-5) and found["pearson"]["W+"] < 0.3
+
+
+class Tiny(torch.nn.Module):
+    """Two spaces, and images that the code says outright."""
+
+    def __init__(self):
+        super().__init__()
+        from samlib.spaces import Space
+
+        self.spaces = (Space("W+", None, 4, 0), Space("F4", 16, 4, 5))
+        self.register_buffer("w_avg", torch.zeros(4))
+
+
+class Difference(torch.nn.Module):
+    name = "difference"
+
+    def forward(self, x, y, spatial=False):
+        return (x - y).abs().mean(1)
+
+
+class Found:
+    def __init__(self, images, steps):
+        self.images, self.losses = images, {"l2": torch.zeros(steps, len(images))}
+
+
+def halve_outside_f4(generator, images, masks, metric, *, steps, progress=False, reached=None, seed=0):
+    """Stands for `optimize`: perfect where the mask of F4 is 1, half as bright where it is 0."""
+    mask = torch.nn.functional.interpolate(masks["F4"], images.shape[2:])
+    return Found(images * (0.5 + 0.5 * mask), steps if reached is None else reached)
+
+
+def dataset(folder, images, **settings):
+    settings = {"optimize": halve_outside_f4, "shard": 2, "steps": 3, "progress": False, **settings}
+    return training.inversion_dataset(Tiny(), Difference(), images, folder, **settings)
+
+
+def test_inversion_dataset_inverts_in_each_space_alone_and_resumes(tmp_path):
+    images = torch.randint(0, 256, (5, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    files = dataset(tmp_path, images)
+    assert len(files) == 3 and sorted(tmp_path.iterdir()) == files
+    data = training.load_inversions(files)
+    assert torch.equal(data["images"], images) and data["spaces"] == SPACES
+    assert data["error_maps"].shape == (5, 2, 16, 16) and data["error_maps"].dtype == torch.float16
+    expected = torch.nn.functional.avg_pool2d(0.5 * loop.as_float(images).abs().mean(1), 2)
+    torch.testing.assert_close(data["error_maps"][:, 0].float(), expected, rtol=1e-2, atol=1e-3)
+    assert data["error_maps"][:, 1].abs().max() == 0 and (data["psnr"][:, 1] > data["psnr"][:, 0]).all()
+
+    def never(*args, **settings):
+        raise AssertionError("a finished shard was inverted again")
+
+    files[1].unlink()
+    with pytest.raises(AssertionError):
+        dataset(tmp_path, images, optimize=never)
+    before = files[0].stat().st_mtime_ns
+    assert dataset(tmp_path, images) == files and files[0].stat().st_mtime_ns == before
+    assert dataset(tmp_path, images, optimize=never) == files
+
+
+def test_inversion_dataset_refuses_shards_of_another_run(tmp_path):
+    images = torch.zeros(2, 3, 32, 32, dtype=torch.uint8)
+    dataset(tmp_path, images)
+    for changed in (dict(steps=4), dict(seed=1), dict(scale=4)):
+        with pytest.raises(ValueError, match=next(iter(changed))):
+            dataset(tmp_path, images, **changed)
+    with pytest.raises(ValueError, match="images"):
+        dataset(tmp_path, images + 1)
+
+
+def test_an_inversion_cut_short_is_not_kept(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        dataset(tmp_path, torch.zeros(2, 3, 32, 32, dtype=torch.uint8), reached=1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_inversion_dataset_with_a_real_generator(tmp_path):
+    from samlib.perceptual import Metric
+    from samlib.stylegan2 import Generator
+
+    torch.manual_seed(0)
+    channels = {4: 8, 8: 8, 16: 8, 32: 8, 64: 8}
+    generator = Generator(64, 8, 8, channels, 2).eval()
+    images = torch.rand(2, 3, 64, 64) * 2 - 1
+    files = training.inversion_dataset(
+        generator, Metric("st-lpips-alex"), images, tmp_path, steps=3, shard=2, progress=False
+    )
+    data = training.load_inversions(files)
+    assert data["spaces"] == ("W+", "F4", "F6") and data["error_maps"].shape == (2, 3, 32, 32)
+    assert data["error_maps"].isfinite().all() and data["error_maps"].max() > 0
+
+
+def test_augmentations_keep_images_images_and_pairs_pairs():
+    random = torch.Generator().manual_seed(0)
+    images = torch.rand(16, 3, 16, 16, generator=random) * 2 - 1
+    column = torch.arange(16).expand(16, 16, 16)
+    flipped, columns = loop.flip(random, images, column)
+    mirrored = columns[:, 0, 0] == 15
+    assert 0 < mirrored.sum() < 16
+    assert torch.equal(flipped, torch.where(mirrored.view(-1, 1, 1, 1), images.flip(3), images))
+    varied = loop.photometric(random, images, 0.8)
+    assert varied.shape == images.shape and varied.abs().max() <= 1 and not torch.equal(varied, images)
+    torch.testing.assert_close(loop.photometric(random, images, 0.0), images, atol=3e-3, rtol=0)
+    torch.testing.assert_close(loop.smooth(torch.full((1, 3, 16, 16), 0.3)), torch.full((1, 3, 16, 16), 0.3))
+    assert torch.equal(loop.as_uint8(loop.as_float(torch.arange(256).byte())), torch.arange(256).byte())
+
+
+def test_schedules_begin_and_end_where_they_should():
+    assert loop.poly(0) == 1 and loop.poly(1) == 0 and 0 < loop.one_cycle(0.01) < 0.2
+    assert loop.one_cycle(0.1) == pytest.approx(1) and loop.one_cycle(1) == pytest.approx(0)
