@@ -42,7 +42,10 @@ def edit(
 
 
 def sweep(
-    generator, inversion: Inversion, directions: Mapping[str, Tensor], strengths: Sequence[Mapping[str, float | Tensor]],
+    generator,
+    inversion: Inversion,
+    directions: Mapping[str, Tensor],
+    strengths: Sequence[Mapping[str, float | Tensor]],
     region: Tensor | None = None,
 ) -> Tensor:
     """`edit` at each of K `strengths`, as one batch of K * N images. Returns (K, N, 3, H, W)."""
@@ -57,7 +60,8 @@ def sweep(
 def combine(directions: Mapping[str, Tensor], strengths: Mapping[str, float | Tensor], n: int) -> Tensor:
     """sum of strength * direction over the names in `strengths`: delta w+ of n images, (N, L, D)."""
     if unknown := {*strengths} - {*directions}:
-        raise ValueError(f"no direction {', '.join(sorted(unknown))}; there are {', '.join(sorted(directions)) or 'none'}")
+        known = ", ".join(sorted(directions)) or "none"
+        raise ValueError(f"no direction {', '.join(sorted(unknown))}; there are {known}")
     if not strengths:
         return torch.zeros(n, 1, 1)
     return sum(_values(value, n)[:, None, None] * directions[name].cpu() for name, value in strengths.items())
@@ -66,9 +70,9 @@ def combine(directions: Mapping[str, Tensor], strengths: Mapping[str, float | Te
 def keep(spaces: Sequence[Space], inversion: Inversion, region: Tensor | None = None) -> tuple[dict, dict]:
     """deltas, and the cells that keep their unedited feature: space name -> (N, C, h, w) and (N, 1, h, w) of 0 and 1.
 
-    These are the cells that m_l touches; outside of `region` (N, 1, H, W), every cell of every space. The soft border of
-    m_l moves into delta_f: were it left to the blend of `generator.edit`, that would be m^2 delta_f there, and
-    an edit of strength 0 not quite the inversion.
+    These are the cells that m_l touches; outside of `region` (N, 1, H, W), every cell of every space. The soft border
+    of m_l moves into delta_f: left to the blend of `generator.edit`, that would be m^2 delta_f there, and an edit of
+    strength 0 not quite the inversion.
     """
     deltas = {name: inversion.masks[name] * delta for name, delta in inversion.deltas.items()}
     kept = {name: inversion.masks[name] > 0 for name in deltas}
@@ -88,7 +92,7 @@ def acts_in(direction: Tensor, spaces: Sequence[Space]) -> list[bool]:
 
 
 def reach(direction: Tensor, layer_map: Tensor, spaces: Sequence[Space]) -> Tensor:
-    """Where `direction` can act under a layer map (N, H, W): bool (N, H, W); all False means that it is not permitted."""
+    """Where `direction` can act under a layer map (N, H, W): bool (N, H, W); all False: the map does not permit it."""
     return torch.tensor(acts_in(direction, spaces), device=layer_map.device)[layer_map]
 
 

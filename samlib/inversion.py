@@ -116,7 +116,7 @@ class Inversion:
         parts |= {f"{group} of {k}": (x, 4) for group in BY_SPACE for k, x in getattr(self, group).items()}
         for name, (x, wanted) in parts.items():
             if x is not None and (x.ndim != wanted or len(x) != len(self)):
-                raise ValueError(f"{name}: shape {tuple(x.shape)}; want {wanted} dimensions, the first {len(self)} long")
+                raise ValueError(f"{name}: shape {tuple(x.shape)}; want {wanted} dimensions, {len(self)} first")
         for name, x in self.losses.items():
             if x.ndim != 2 or x.shape[1] != len(self):
                 raise ValueError(f"losses of {name}: shape {tuple(x.shape)}; want (steps, {len(self)})")

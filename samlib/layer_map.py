@@ -23,7 +23,7 @@ def segment_means(error_maps: torch.Tensor, segments: torch.Tensor) -> torch.Ten
     _check_maps(error_maps)
     n, s, h, w = error_maps.shape
     if tuple(segments.shape) != (n, h, w) or segments.is_floating_point():
-        raise ValueError(f"segments are {_describe(segments)}; want integer ids of shape {(n, h, w)}, as the error maps")
+        raise ValueError(f"segments are {_describe(segments)}; want integer ids {(n, h, w)}, as the error maps")
     ids, index = torch.unique(segments.to(error_maps.device), return_inverse=True)  # any numbering -> 0 ... K-1
     index = index.reshape(n, 1, h * w)
     errors = double(error_maps).reshape(n, s, h * w)
@@ -49,7 +49,7 @@ def select_per_pixel(error_maps: torch.Tensor, tau: float | torch.Tensor) -> tor
 
 
 def select(error_maps: torch.Tensor, segments: torch.Tensor, tau: float | torch.Tensor) -> torch.Tensor:
-    """The layer map of the method: `select_per_pixel` of the `segment_means`. Returns (N, H, W), index into the spaces."""
+    """The layer map of the method: `select_per_pixel` of the `segment_means`. Returns (N, H, W) indices."""
     return select_per_pixel(segment_means(error_maps, segments), tau)
 
 
@@ -74,7 +74,7 @@ def masks(layer_map: torch.Tensor, spaces: tuple[Space, ...]) -> dict[str, torch
     of all spaces (W+ has none) still add up to at most one. layer_map (N, H, H): pad other shapes with zeros first.
     """
     if layer_map.ndim != 3 or layer_map.shape[1] != layer_map.shape[2] or layer_map.is_floating_point():
-        raise ValueError(f"the layer map is {_describe(layer_map)}; want integers (N, H, H), other shapes padded with 0")
+        raise ValueError(f"the layer map is {_describe(layer_map)}; want integers (N, H, H); pad others with 0")
     resized = {}
     for index, space in enumerate(spaces):
         if not space.is_latent:

@@ -47,7 +47,7 @@ def w_loss(w_plus, weights: Weights, statistics: "WStatistics | None" = None) ->
     """Eq. 6:  L_W = sum_n (w_hat_n - mu)^T Sigma (w_hat_n - mu)  +  sum_n ||w_n - w_0||^2,   w_hat = LeakyReLU(w, 5).
 
     w_plus (N, L, D), `statistics` of w_hat. Sigma is the inverse covariance, which makes the first term a squared
-    Mahalanobis distance (Wulff and Torralba 2020, the paper's [59]). The norm is not squared unless `spread_power` is 2.
+    Mahalanobis distance (Wulff and Torralba 2020, the paper's [59]). The norm is squared if `spread_power` is 2.
     """
     terms = {}
     if weights.gaussian:

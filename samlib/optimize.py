@@ -77,8 +77,8 @@ def optimize(
                 terms = reconstruction_loss(x, at_size(x_hat, size), weights, metric, features)
             return x_hat, terms | w_loss(phi.w_plus, weights, statistics) | f_loss(phi.deltas, weights)
 
-        delta_rate = learning_rate if delta_learning_rate is None else delta_learning_rate
-        losses = descend(phi, objective, weights, steps, (learning_rate, delta_rate), callback, callback_every, progress)
+        rates = learning_rate, learning_rate if delta_learning_rate is None else delta_learning_rate
+        losses = descend(phi, objective, weights, steps, rates, callback, callback_every, progress)
         return phi.inversion(images, losses)
 
 

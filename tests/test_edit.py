@@ -77,7 +77,7 @@ def test_w_plus_alone_is_the_generator_at_the_edited_code(generator, directions)
 
 
 def without_early_rgb():
-    """A generator whose image is made by its last block alone, so that features are all that earlier rows can change."""
+    """A generator whose image comes from its last block alone: earlier rows change nothing but features."""
     generator = tiny_generator()
     with torch.no_grad():
         for resolution in (4, 8, 16, 32):

@@ -74,7 +74,8 @@ def test_slices(inversion):
     assert len(inversion) == 3
     second = inversion[1]
     assert len(second) == 1 and torch.equal(second.w_plus[0], inversion.w_plus[1])
-    assert torch.equal(second.losses["l2"][:, 0], inversion.losses["l2"][:, 1]) and second.tau.tolist() == [inversion.tau[1]]
+    assert torch.equal(second.losses["l2"][:, 0], inversion.losses["l2"][:, 1])
+    assert second.tau.tolist() == [inversion.tau[1]]
     same(inversion[-1], inversion[2])
     same(inversion[:], inversion)
     parts = [*inversion]

@@ -34,7 +34,8 @@ def foreign():
 
 
 def run(generator, images, masks=None, metric=None, **settings):
-    return optimize(generator, images, masks or {}, metric or TinyMetric(), **{"steps": 8, "progress": False, **settings})
+    settings = {"steps": 8, "progress": False, **settings}
+    return optimize(generator, images, masks or {}, metric or TinyMetric(), **settings)
 
 
 def test_it_recovers_the_generator_s_own_images(generator, own):
