@@ -42,6 +42,12 @@ def layer_map_image(layer_map, spaces):
     return colour_map(layer_map, [SPACE_COLOURS[name] for name in names_of(spaces)])
 
 
+def shares(layer_map, spaces):
+    """{name of a space: its share of the pixels of a layer map (N, H, W)}, in order."""
+    counts = torch.bincount(layer_map.flatten(), minlength=len(spaces)) / layer_map.numel()
+    return dict(zip(names_of(spaces), counts.tolist()))
+
+
 def segment_colours(count):
     """`count` colours of which neighbours in the list differ well; the same for the same id every time."""
     cycle = plt.get_cmap("tab20").colors
@@ -90,9 +96,8 @@ def show_layer_map(layer_map, spaces, images=None):
     if images is not None:
         pictures = torch.stack([images.cpu().float(), pictures], 1).flatten(0, 1)
     figure = grid(pictures)
-    counts = torch.stack([(layer_map == i).float().mean() for i in range(len(spaces))]).tolist()
     patches = [Patch(facecolor=SPACE_COLOURS[name], edgecolor="0.4", linewidth=0.4, label=f"{name}  {share:.0%}")
-               for name, share in zip(names_of(spaces), counts)]
+               for name, share in shares(layer_map, spaces).items()]
     with plt.rc_context(STYLE):
         figure.legend(handles=patches, loc="outside right upper", title="space, share", handlelength=1, handleheight=1)
     widen(figure, 1.1)

@@ -1,5 +1,6 @@
 """Files <-> tensors. The only place that knows pixel ranges: an image is a float tensor (N, 3, H, W) in [-1, 1]."""
 
+import io
 import warnings
 from pathlib import Path
 
@@ -28,25 +29,27 @@ def to_uint8(images):
 
 def from_uint8(pixels):
     """(..., H, W, 3) uint8, tensor or array -> (..., 3, H, W) floats in [-1, 1]."""
-    return torch.as_tensor(np.array(pixels)).movedim(-1, -3).float() / 127.5 - 1
+    pixels = pixels if torch.is_tensor(pixels) else torch.from_numpy(np.array(pixels))  # a copy that may be written to
+    return pixels.movedim(-1, -3).float() / 127.5 - 1
 
 
 def read_image(path, size=None, fit="crop"):
     """Read a picture file of any size, aspect and mode -> (1, 3, H, W) in [-1, 1].
 
-    size  side of the square to make of it (see `to_square`); None keeps the picture as it is.
+    size  the side of the picture's central square, fit="crop", or of the longer side of the whole picture,
+          fit="whole", which `to_square` can pad; None: as large as it is.
     Transparency is laid over white, EXIF rotation applied, of an animation the first frame taken, and 16-bit
     grey brought to 8. Raises ImageError for what is not a readable picture of at most 100 megapixels.
     """
+    if fit not in ("crop", "whole"):
+        raise ValueError(f"fit is 'crop' or 'whole', got {fit!r}")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # odd metadata in a file that can be read all the same
+        warnings.simplefilter("ignore")  # of odd metadata in a file that can be read all the same, and of size
         image = _to_rgb(_decode(Path(path)), path)
-    if size is None:
-        return from_uint8(image)[None]
-    # Far larger than needed: a whole-number reduction first, which keeps a 100-megapixel photograph out of float memory.
-    factor = (min if fit == "crop" else max)(image.size) // (4 * size)
-    image = image.reduce(factor) if factor > 1 else image
-    return to_square(from_uint8(image)[None], size, fit)[0]
+        image = image if size is None else _cut(image, size, fit)
+    images = from_uint8(image)[None]
+    scale = 1 if size is None else size / max(image.size)
+    return _resize(images, tuple(max(1, round(side * scale)) for side in images.shape[-2:]))
 
 
 def to_square(images, size, fit="crop"):
@@ -80,12 +83,24 @@ def write_image(path, images):
     path = Path(path)
     if path.suffix.lower() not in WRITE_FORMATS:
         raise ValueError(f"{path.name}: the suffix says the format and is one of {', '.join(WRITE_FORMATS)}")
+    pixels = to_uint8(_single(images)).numpy()
+    with paths.atomic_file(path) as temporary:
+        Image.fromarray(pixels).save(temporary, WRITE_FORMATS[path.suffix.lower()], quality=95)
+
+
+def to_png(images):
+    """One image, (3, H, W) or (1, 3, H, W) in [-1, 1] -> the bytes of a PNG file."""
+    buffer = io.BytesIO()
+    Image.fromarray(to_uint8(_single(images)).numpy()).save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()
+
+
+def _single(images):
     if images.ndim == 4 and len(images) == 1:
         images = images[0]
     if images.ndim != 3 or images.shape[0] != 3:
         raise ValueError(f"one image of shape (3, H, W) is wanted, got {tuple(images.shape)}")
-    with paths.atomic_file(path) as temporary:
-        Image.fromarray(to_uint8(images).numpy()).save(temporary, WRITE_FORMATS[path.suffix.lower()], quality=95)
+    return images
 
 
 def _resize(images, size):
@@ -122,6 +137,16 @@ def _decode(path):
     except Exception as error:  # a damaged file can raise nearly anything, depending on its format
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ImageError(f"{path}: damaged or cut short ({reason})") from None
+
+
+def _cut(image, size, fit):
+    """Cropped if so wished, and reduced by a whole number if far larger than needed: 100 megapixels never are floats."""
+    if fit == "crop":
+        side = min(image.size)
+        left, top = (image.width - side) // 2, (image.height - side) // 2
+        image = image.crop((left, top, left + side, top + side))
+    factor = max(image.size) // (4 * size)
+    return image.reduce(factor) if factor > 1 else image
 
 
 def _to_rgb(image, path):

@@ -37,6 +37,8 @@ def atomic_file(path):
 def atomic_folder(path):
     """A temporary folder beside `path`; its files appear in `path` on success, and nothing does on failure."""
     path = Path(path).absolute()
+    if path.exists() and not path.is_dir():
+        raise NotADirectoryError(f"{path} is a file; a folder is wanted")
     made = [parent for parent in path.parents if not parent.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))

@@ -87,10 +87,20 @@ def test_the_first_frame_of_an_animation_is_taken(tmp_path, suffix):
 
 
 @pytest.mark.parametrize("width, height", [(1, 1), (1, 40), (3000, 2), (17, 31), (64, 64), (300, 200)])
-@pytest.mark.parametrize("fit", ["crop", "pad"])
-def test_any_size_and_aspect_becomes_a_square_in_range(tmp_path, width, height, fit):
-    out = read_image(save(tmp_path, Image.effect_noise((width, height), 90)), 32, fit)
-    assert out.shape == (1, 3, 32, 32) and out.min() >= -1 and out.max() <= 1
+def test_any_size_and_aspect_becomes_a_square_in_range(tmp_path, width, height):
+    path = save(tmp_path, Image.effect_noise((width, height), 90))
+    for out in (read_image(path, 32), to_square(read_image(path, 32, "whole"), 32, "pad")[0]):
+        assert out.shape == (1, 3, 32, 32) and out.min() >= -1 and out.max() <= 1
+
+
+@pytest.mark.parametrize("width, height, wanted", [(300, 200, (21, 32)), (40, 80, (32, 16)), (1, 400, (32, 1))])
+def test_the_whole_picture_keeps_its_aspect(tmp_path, width, height, wanted):
+    assert read_image(save(tmp_path, Image.new("L", (width, height))), 32, "whole").shape[-2:] == wanted
+
+
+def test_a_file_is_cropped_as_a_tensor_is(tmp_path):
+    path = save(tmp_path, Image.effect_noise((47, 30), 90))
+    assert torch.allclose(read_image(path, 16), to_square(read_image(path), 16)[0], atol=1e-6)
 
 
 def test_crop_keeps_the_middle():
@@ -191,4 +201,6 @@ def test_bad_arguments_say_what_is_wanted(tmp_path):
         to_square(torch.ones(3, 4, 4), 8)
     with pytest.raises(ValueError, match="'crop' or 'pad'"):
         to_square(torch.ones(1, 3, 4, 4), 8, "squeeze")
+    with pytest.raises(ValueError, match="'crop' or 'whole'"):
+        read_image(tmp_path / "a.png", 8, "squeeze")
     assert os.listdir(tmp_path) == []

@@ -1,0 +1,186 @@
+"""python -m samlib: invert a photograph, edit it, list the domains, run the demonstration."""
+
+import argparse
+import math
+import os
+import sys
+from pathlib import Path
+
+os.environ.setdefault("MPLBACKEND", "Agg")  # pictures go to files, so no window system is asked for
+
+from samlib import figures, paths, report  # noqa: E402
+from samlib.domains import domains, load  # noqa: E402
+from samlib.images import WRITE_FORMATS, read_image, write_image  # noqa: E402
+from samlib.inversion import Inversion  # noqa: E402
+
+
+class Parser(argparse.ArgumentParser):
+    """One line on stderr for a wrong call, too."""
+
+    def error(self, message):
+        self.exit(2, f"{self.prog}: {' '.join(message.split())} (see {self.prog} --help)\n")
+
+
+def main(arguments=None):
+    """Run a command -> its exit code: 0; 2 for bad input, with one line on stderr and nothing written; 130 for Ctrl-C."""
+    options = parser().parse_args(arguments)
+    try:
+        options.run(options)
+        return 0
+    except (ValueError, OSError) as error:
+        print(f"samlib: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("samlib: stopped; nothing was written", file=sys.stderr)
+        return 130
+
+
+def parser():
+    top = Parser(prog="samlib", description="Spatially-adaptive multilayer GAN inversion and editing.")
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
+
+    invert = commands.add_parser("invert", help="invert a photograph: layer map, inversion, and the maps behind them")
+    invert.add_argument("photo", type=Path)
+    inversion_options(invert)
+    invert.add_argument("--out", type=Path, required=True, help="folder for the results")
+    invert.set_defaults(run=run_invert)
+
+    edit = commands.add_parser("edit", help="edit an inversion, or a photograph, which is inverted first")
+    edit.add_argument("source", type=Path, metavar="INVERSION|PHOTO")
+    edit.add_argument("--direction", nargs="+", action="extend", required=True, metavar="NAME=STRENGTH", type=strength)
+    inversion_options(edit)
+    edit.add_argument("--out", type=Path, required=True, help="picture to write (.png, .jpg, .webp), or a folder")
+    edit.set_defaults(run=run_edit)
+
+    listing = commands.add_parser("domains", help="what there is: domains, their spaces, directions and methods")
+    listing.set_defaults(run=run_domains)
+
+    demo = commands.add_parser("demo", help="run notebooks/quickstart.ipynb")
+    demo.add_argument("-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
+    demo.set_defaults(run=run_demo)
+    return top
+
+
+def inversion_options(command):
+    command.add_argument("--domain", help="name, or a folder with a domain.json (default: cars, or the inversion's own)")
+    command.add_argument("--method", default="sam", help="sam, w, w+, gaussian, or one space for all: F4, F6, F8, F10")
+    command.add_argument("--tau", type=number, help="error that a segment's space may have (default: the domain's)")
+    command.add_argument("--steps", type=positive, help="steps of the optimization (default: the domain's)")
+    command.add_argument("--fit", choices=("crop", "whole"), default="crop",
+                         help="the central square of the photo, or the whole of it (then padded)")
+    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: the GPU if there is one)")
+
+
+def positive(text):
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
+    return int(text)
+
+
+def strength(text):
+    """"size=2" -> ("size", 2.0)"""
+    name, _, value = text.partition("=")
+    try:
+        return name, number(value)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=STRENGTH, as in size=2") from None
+
+
+def number(text):
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is no number to work with")
+    return value
+
+
+def run_invert(options):
+    with paths.atomic_folder(options.out) as folder:
+        domain, inversion = invert_photo(options, options.photo)
+        write_inversion(folder, domain, inversion)
+    print(*report.describe(domain, inversion), f"written to {options.out}", sep="\n")
+
+
+def run_edit(options):
+    strengths = dict(options.direction)
+    if not options.out.suffix:
+        with paths.atomic_folder(options.out) as folder:
+            domain, inversion = inversion_of(options, strengths)
+            write_inversion(folder, domain, inversion)
+            write_image(folder / "edited.png", domain.edit(inversion, strengths))
+    elif options.out.suffix.lower() in WRITE_FORMATS:
+        domain, inversion = inversion_of(options, strengths)
+        write_image(options.out, domain.edit(inversion, strengths))
+    else:
+        raise ValueError(f"--out {options.out}: a picture ends in {', '.join(WRITE_FORMATS)}; a folder has no suffix")
+    for name in strengths:
+        print(f"{name} reaches {report.reached_share(domain, inversion, name):.0%} of the image")
+    print(f"written to {options.out}")
+
+
+def run_domains(options):
+    for name in domains():
+        domain = load(name, "cpu")
+        print(f"{name}: {domain.generator.resolution} px, spaces {' '.join(space.name for space in domain.spaces)}, tau {domain.tau:g}")
+        print("    methods:", ", ".join(domain.methods))
+        print("    directions:", ", ".join(f"{d} ({domain.range_of(d)[0]:g} to {domain.range_of(d)[1]:g})" for d in domain.directions))
+
+
+def run_demo(options):
+    import papermill.utils
+
+    from samlib import notebooks
+
+    parameters = {name: papermill.utils.parse_value(value) for name, value in options.parameter}
+    folder = paths.OUTPUTS / "quickstart"
+    try:
+        executed = notebooks.run(paths.NOTEBOOKS / "quickstart.ipynb", folder, parameters)
+    except notebooks.NotebookError as error:
+        sys.exit(f"samlib: {error}")
+    print(f"The executed notebook: {executed}", "Its pictures:", sep="\n")
+    print(*(f"    {picture}" for picture in sorted(folder.glob("*.png"))), sep="\n")
+
+
+def inversion_of(options, directions):
+    """The domain, and the inversion that a file holds, or that of the photograph it is."""
+    if options.source.suffix != ".safetensors":
+        return invert_photo(options, options.source, directions)
+    inversion = Inversion.load(options.source)
+    domain = load(options.domain or inversion.domain, options.device)
+    check_directions(domain, directions)
+    return domain, inversion
+
+
+def invert_photo(options, photo, directions=()):
+    """The domain, and the inversion of a photograph. All names are checked before anything long begins."""
+    domain = load(options.domain or "cars", options.device)
+    check_directions(domain, directions)
+    image = read_image(photo, domain.generator.resolution, options.fit)
+    steps = options.steps or domain.steps
+    inversion = domain.invert(image, options.method, tau=options.tau, steps=steps, seed=options.seed)
+    done = min((len(history) for history in inversion.losses.values()), default=0)
+    if done < steps:
+        print(f"stopped after {done} of {steps} steps; this is the early result")
+    return domain, inversion
+
+
+def check_directions(domain, names):
+    unknown = [name for name in names if name not in domain.directions]
+    if unknown:
+        raise ValueError(f"no direction {', '.join(unknown)} in {domain.name}; it has {', '.join(domain.directions) or 'none'}")
+
+
+def write_inversion(folder, domain, inversion):
+    inversion.save(folder / "inversion.safetensors")
+    write_image(folder / "input.png", inversion.inputs)
+    write_image(folder / "inversion.png", inversion.images)
+    figures.save(figures.show_layer_map(inversion.layer_map, domain.spaces), folder / "layer_map.png")
+    if inversion.segments is not None:
+        classes = getattr(domain.segmenter, "classes", None)
+        figures.save(figures.show_segments(inversion.segments, classes=classes), folder / "segments.png")
+    if inversion.error_maps is not None:
+        figures.save(figures.show_error_maps(inversion.error_maps[0], domain.spaces), folder / "error_maps.png")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,185 @@
+"""A domain: a generator with all that inversion and editing need around it, by name. The flow of the method is here.
+
+    image -> predicted error per space -> mean per segment -> layer map (tau) -> inversion -> edit -> image
+
+Files of data/<name>/:  domain.json (tau, metric, steps, weights, strengths), generator.safetensors,
+predictor.safetensors (S), segmenter.safetensors, directions.safetensors ((L, D) each).
+"""
+
+import json
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+
+from samlib import layer_map as maps
+from samlib import paths
+from samlib.checkpoints import load_generator, load_tensors
+from samlib.edit import edit
+from samlib.images import to_square
+from samlib.invertibility import InvertibilityPredictor
+from samlib.objective import Weights
+from samlib.optimize import optimize
+from samlib.perceptual import Metric
+from samlib.segmenters import SceneSegmenter, Tidy
+
+# Wulff and Torralba (the paper's [59]) lean on the prior: here it weighs about a tenth of the reconstruction.
+GAUSSIAN_WEIGHT = 1e-5
+
+
+@dataclass
+class Domain:
+    """All parts of one category; `load` reads them from files, and any can be put in by hand.
+
+    predictor   S: images -> error maps (N, S, H, W). segmenter: images -> ids (N, H, W); None: no file, no "sam".
+    directions  name -> (L, D); strengths: name -> (low, high), where it is meant to be used.
+    tau         the threshold of Sec. 3.2; steps: of the optimization; weights: of its objective.
+    """
+
+    name: str
+    generator: torch.nn.Module
+    metric: torch.nn.Module
+    predictor: torch.nn.Module | None = None
+    segmenter: object | None = None
+    directions: dict[str, torch.Tensor] = field(default_factory=dict)
+    strengths: dict[str, tuple] = field(default_factory=dict)
+    tau: float = 0.225
+    steps: int = 200
+    weights: Weights = Weights()
+    folder: Path | None = None
+
+    @property
+    def device(self):
+        return self.generator.w_avg.device
+
+    @property
+    def spaces(self):
+        return self.generator.spaces
+
+    @property
+    def methods(self):
+        """The names `invert` knows: those of METHODS, and each feature space alone."""
+        return (*METHODS, *(space.name for space in self.spaces if not space.is_latent))
+
+    def invert(self, images, method="sam", *, tau=None, steps=None, layer_map=None, seed=0, progress=True):
+        """Invert images (N, 3, H, W) in [-1, 1] -> Inversion of n images, each with its own masks.
+
+        Images that are no squares are padded to one by repeating their border, those of another size resized.
+        method     "sam", "w", "w+", "gaussian", or a feature space, "F4" to "F10", for the whole image.
+        tau        threshold of the error, a number or (N,); None: the domain's.
+        layer_map  (N, R, R) or (R, R) index into `spaces`, R the generator's resolution: instead of the predicted one.
+        """
+        if method not in self.methods:
+            raise ValueError(f"no method {method!r}; there are {', '.join(self.methods)}")
+        images, valid = to_square(images.to(self.device, torch.float32), self.generator.resolution, "pad")
+        record = {"domain": self.name, "method": method}
+        if layer_map is not None:
+            record["layer_map"] = self._given(layer_map, len(images))
+        elif method == "sam":
+            record |= self.predict(images, self.tau if tau is None else tau)
+        else:
+            index = next((i for i, space in enumerate(self.spaces) if space.name == method), 0)
+            record["layer_map"] = maps.uniform(len(images), images.shape[-1], index, self.device)
+        record["layer_map"] = record["layer_map"] * (valid[:, 0] > 0)  # masks are zero in the padding
+        options = {"weights": self.weights, **METHODS.get(method, _as_it_is)(self.weights)}
+        inversion = optimize(self.generator, images, maps.masks(record["layer_map"], self.spaces), self.metric,
+                             steps=self.steps if steps is None else steps, seed=seed, progress=progress, **options)
+        return replace(inversion, **record)
+
+    @torch.no_grad()
+    def predict(self, images, tau=None):
+        """Sec. 3.1-3.2 for images (N, 3, R, R): error_maps (N, S, R, R), segments and layer_map (N, R, R), and tau."""
+        tau = self.tau if tau is None else tau
+        error_maps, segments = self._need("predictor")(images), self._need("segmenter")(images)
+        return {"error_maps": error_maps, "segments": segments, "tau": tau,
+                "layer_map": maps.select(error_maps, segments, tau)}
+
+    def edit(self, inversion, strengths):
+        """{direction: strength} applied to an Inversion, Sec. 3.4 -> images (N, 3, R, R); several directions add up."""
+        return edit(self.generator, inversion.to(self.device), self.directions, strengths)
+
+    def range_of(self, direction):
+        """(low, high), the strengths between which a direction is meant to be used."""
+        low, high = self.strengths.get(direction, (-3, 3))
+        return float(low), float(high)
+
+    def _given(self, layer_map, count):
+        size = self.generator.resolution
+        layer_map = torch.as_tensor(layer_map, device=self.device)
+        if tuple(layer_map.shape[-2:]) != (size, size) or layer_map.ndim > 3 or layer_map.is_floating_point():
+            raise ValueError(f"the layer map has shape {tuple(layer_map.shape)}; want whole numbers ({count}, {size}, {size})")
+        if layer_map.min() < 0 or layer_map.max() >= len(self.spaces):
+            raise ValueError(f"the layer map names space {int(layer_map.max())}; there are 0 to {len(self.spaces) - 1}")
+        return layer_map.long().expand(count, size, size)
+
+    def _need(self, part):
+        if getattr(self, part) is None:
+            raise FileNotFoundError(_missing(self.folder or Path(self.name), part))
+        return getattr(self, part)
+
+
+def _as_it_is(weights):
+    return {}
+
+
+# What a method changes of the call to `optimize`; each is given the domain's weights.
+METHODS = {
+    "sam": _as_it_is,
+    "w": lambda weights: {"shared_w": True},
+    "w+": _as_it_is,
+    "gaussian": lambda weights: {"weights": replace(weights, gaussian=GAUSSIAN_WEIGHT)},
+}
+TRAINING = {"generator": "gan", "predictor": "predictor", "segmenter": "segmenter", "directions": "directions"}
+
+
+def domains():
+    """Names of the domains in data/."""
+    return sorted(file.parent.name for file in paths.DATA.glob("*/domain.json"))
+
+
+def load(name, device=None):
+    """The domain of this name in data/, or in the folder given -> Domain on `device` (None: the GPU if there is one).
+
+    A missing generator is an error here; a missing predictor or segmenter only when "sam" asks for it.
+    """
+    folder = paths.DATA / name if str(name) in domains() else Path(name)
+    if not (folder / "domain.json").is_file():
+        raise ValueError(f"no domain {str(name)!r}: there are {', '.join(domains()) or 'none'}, "
+                         "or give a folder that has a domain.json")
+    device = pick_device(device)
+    settings = json.loads((folder / "domain.json").read_text())
+    if not _file(folder, "generator").is_file():
+        raise FileNotFoundError(_missing(folder, "generator"))
+    generator = load_generator(_file(folder, "generator")).to(device)
+    return Domain(
+        str(name), generator, Metric(settings.get("metric", "st-lpips-vgg")).to(device),
+        _load(folder, "predictor", lambda path: InvertibilityPredictor.load(path, device)),
+        _load(folder, "segmenter", lambda path: Tidy(SceneSegmenter.load(path, device))),
+        _load(folder, "directions", lambda path: {k: v.to(device) for k, v in load_tensors(path)[0].items()}) or {},
+        strengths=settings.get("strengths", {}), tau=settings.get("tau", 0.225), steps=settings.get("steps", 200),
+        weights=Weights(**settings.get("weights", {})), folder=folder)
+
+
+def pick_device(name=None):
+    """A torch.device; None is the GPU where there is one. ValueError for one that this machine does not have."""
+    if not name:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+        return device
+    except (RuntimeError, AssertionError, NotImplementedError):
+        raise ValueError(f"no device {str(name)!r} on this machine; cpu always is") from None
+
+
+def _file(folder, part):
+    return folder / f"{part}.safetensors"
+
+
+def _load(folder, part, read):
+    return read(_file(folder, part)) if _file(folder, part).is_file() else None
+
+
+def _missing(folder, part):
+    return (f"{_file(folder, part)} is missing: fetch it, or train it with "
+            f"`python -m samlib.training.{TRAINING[part]} {folder.name}`")

@@ -1,0 +1,39 @@
+"""What an inversion came to, in words: how close it is, which spaces it needed, and which edits are left."""
+
+from samlib.edit import reach
+from samlib.figures import shares
+from samlib.metrics import psnr
+
+HARD = 0.5  # share of an image in late spaces from which it counts as very hard
+
+
+def describe(domain, inversion):
+    """Lines about each image of an Inversion.
+
+    Says of a very hard image what Sec. 5 of the paper says: late spaces, so only limited edits, and which.
+    """
+    lines = []
+    for i, one in enumerate(inversion):
+        prefix = f"image {i}: " if len(inversion) > 1 else ""
+        quality = f"PSNR {float(psnr(one.images, one.inputs)):.1f} dB"
+        used = {name: share for name, share in shares(one.layer_map, domain.spaces).items() if share > 0}
+        lines.append(f"{prefix}{quality}; " + ", ".join(f"{name} {share:.0%}" for name, share in used.items()))
+        if domain.directions:
+            reached = {name: reached_share(domain, one, name) for name in domain.directions}
+            lines.append(f"{prefix}edits reach: " + ", ".join(f"{name} {share:.0%}" for name, share in reached.items()))
+            lines += [prefix + line for line in _hard(domain, used, reached)]
+    return lines
+
+
+def reached_share(domain, inversion, direction):
+    """Share of the image that a direction can act on, given the space of each segment (Table 3)."""
+    return reach(domain.directions[direction], inversion.layer_map, domain.spaces).float().mean().item()
+
+
+def _hard(domain, used, reached):
+    late = [space.name for space in domain.spaces[(len(domain.spaces) + 1) // 2:]]
+    if sum(used.get(name, 0) for name in late) < HARD:
+        return []
+    left = [name for name, share in reached.items() if share >= HARD]
+    return [f"a very hard image: most of it needs the late spaces {' and '.join(late)}, where only limited things can be "
+            f"edited: {', '.join(left) or 'none of the directions'} (of {', '.join(reached)})"]

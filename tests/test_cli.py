@@ -1,0 +1,156 @@
+import os
+import re
+import signal
+import subprocess
+import sys
+
+import pytest
+import torch
+from PIL import Image
+
+from samlib.__main__ import main
+from samlib.images import read_image
+from samlib.inversion import Inversion
+
+PICTURES = {"input.png", "inversion.png", "layer_map.png", "segments.png", "error_maps.png"}
+
+
+def run(capsys, *arguments):
+    """-> exit code, stdout, lines of stderr that are no progress bar"""
+    try:
+        code = main([str(argument) for argument in arguments])
+    except SystemExit as stop:
+        code = stop.code
+    out, err = capsys.readouterr()
+    return code, out, [line for line in err.splitlines() if line and "inverting" not in line]
+
+
+def names(folder):
+    return {path.name for path in folder.iterdir()}
+
+
+def test_invert_writes_every_picture_and_the_inversion(capsys, tiny_folder, photo, tmp_path):
+    out = tmp_path / "new" / "out"
+    code, text, errors = run(capsys, "invert", photo, "--domain", tiny_folder, "--out", out, "--steps", 3)
+    assert code == 0 and errors == [] and "PSNR" in text and str(out) in text
+    assert names(out) == PICTURES | {"inversion.safetensors"} and names(out.parent) == {"out"}
+    inversion = Inversion.load(out / "inversion.safetensors")
+    assert all(history.shape == (3, 1) for history in inversion.losses.values())
+    assert torch.allclose(read_image(out / "inversion.png"), inversion.images, atol=0.01)
+
+
+def test_invert_replaces_the_results_of_before_and_keeps_what_else_is_there(capsys, tiny_folder, photo, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "notes.txt").write_text("mine")
+    for method in ("w+", "F4"):
+        assert run(capsys, "invert", photo, "--domain", tiny_folder, "--out", out, "--method", method, "--steps", 1)[0] == 0
+    assert Inversion.load(out / "inversion.safetensors").method == "F4" and (out / "notes.txt").read_text() == "mine"
+
+
+def test_an_inversion_and_its_photo_edit_alike(capsys, tiny_folder, photo, tmp_path):
+    common = "--domain", tiny_folder, "--steps", 2
+    run(capsys, "invert", photo, *common, "--out", tmp_path / "out")
+    edits = "--direction", "size=2", "colour=-1.5", "--direction", "trees=0"
+    code, text, _ = run(capsys, "edit", tmp_path / "out" / "inversion.safetensors", *edits, "--out", tmp_path / "a.png")
+    assert code == 0 and "size reaches" in text
+    assert run(capsys, "edit", photo, *edits, *common, "--out", tmp_path / "b")[0] == 0
+    assert names(tmp_path / "b") == PICTURES | {"inversion.safetensors", "edited.png"}
+    assert torch.equal(read_image(tmp_path / "a.png"), read_image(tmp_path / "b" / "edited.png"))
+    assert not torch.equal(read_image(tmp_path / "a.png"), read_image(tmp_path / "b" / "inversion.png"))
+
+
+def test_the_whole_of_a_wide_photo_is_kept_on_request(capsys, tiny_folder, photo, tmp_path):
+    run(capsys, "invert", photo, "--domain", tiny_folder, "--out", tmp_path / "out", "--fit", "whole", "--steps", 1)
+    whole = read_image(photo, 64, "whole")
+    top, height = (64 - whole.shape[-2]) // 2, whole.shape[-2]
+    assert torch.allclose(read_image(tmp_path / "out" / "input.png")[..., top:top + height, :], whole, atol=0.01)
+
+
+def test_a_photo_that_needs_late_spaces_is_called_very_hard(capsys, tiny_folder, photo, tmp_path):
+    common = "invert", photo, "--domain", tiny_folder, "--out", tmp_path / "out", "--steps", 1
+    assert "a very hard image: most of it needs the late spaces F6" in run(capsys, *common, "--tau", -1)[1]
+    assert "hard" not in run(capsys, *common, "--tau", 9)[1]
+
+
+def bad_calls(folder, tiny, photo):
+    (folder / "empty.png").touch()
+    (folder / "text.png").write_text("not a picture")
+    (folder / "cut.jpg").write_bytes(photo.read_bytes()[:1500])
+    (folder / "noise.safetensors").write_bytes(b"\0" * 100)
+    (folder / "taken").write_text("a file")
+    Image.new("1", (11_000, 11_000)).save(folder / "enormous.png")
+    to = "--domain", tiny, "--out", folder / "out"
+    yield "no such file", "invert", folder / "missing.png", *to
+    yield "empty", "invert", folder / "empty.png", *to
+    yield "not an image", "invert", folder / "text.png", *to
+    yield "cut short", "invert", folder / "cut.jpg", *to
+    yield "a folder", "invert", folder, *to
+    yield "megapixels", "invert", folder / "enormous.png", *to
+    yield "no domain", "invert", photo, "--domain", folder / "nowhere", "--out", folder / "out"
+    yield "no method", "invert", photo, *to, "--method", "magic"
+    yield "no device", "invert", photo, *to, "--device", "abacus"
+    yield "is a file", "invert", photo, "--domain", tiny, "--out", folder / "taken"
+    yield "above 0", "invert", photo, *to, "--steps", "0"
+    yield "required", "invert", photo, "--domain", tiny
+    yield "no direction doors", "edit", photo, *to, "--direction", "doors=1"
+    yield "NAME=STRENGTH", "edit", photo, *to, "--direction", "size"
+    yield "NAME=STRENGTH", "edit", photo, *to, "--direction", "size=nan"
+    yield "no such file", "edit", folder / "missing.safetensors", *to, "--direction", "size=1"
+    yield "not an inversion", "edit", folder / "noise.safetensors", *to, "--direction", "size=1"
+    yield "picture ends in", "edit", photo, "--domain", tiny, "--out", folder / "a.xyz", "--direction", "size=1"
+
+
+def test_bad_input_gets_one_line_and_exit_code_2_and_leaves_nothing(capsys, tiny_folder, photo, tmp_path):
+    folder = tmp_path / "bad"
+    folder.mkdir()
+    calls = list(bad_calls(folder, tiny_folder, photo))
+    before = names(folder)
+    for words, *arguments in calls:
+        code, out, errors = run(capsys, *arguments)
+        assert (code, out) == (2, ""), arguments
+        assert len(errors) == 1 and words in errors[0] and "Traceback" not in errors[0], errors
+        assert names(folder) == before, arguments
+
+
+def test_ctrl_c_before_anything_is_reached_leaves_nothing(capsys, tiny_folder, photo, tmp_path, monkeypatch):
+    def stop(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("samlib.__main__.read_image", stop)
+    code, _, errors = run(capsys, "invert", photo, "--domain", tiny_folder, "--out", tmp_path / "a" / "out")
+    assert code == 130 and len(errors) == 1 and not (tmp_path / "a").exists()
+
+
+def test_ctrl_c_while_optimizing_writes_the_early_result(tiny_folder, photo, tmp_path):
+    command = [sys.executable, "-m", "samlib", "invert", photo, "--domain", tiny_folder, "--out", tmp_path / "out",
+               "--steps", "1000000", "--device", "cpu"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                          env={**os.environ, "OMP_NUM_THREADS": "1"}) as process:
+        seen = ""
+        while not re.search("[1-9]/1000000", seen) and process.poll() is None:  # until the bar has moved
+            seen += process.stderr.read(1)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, seen + err
+    assert "of 1000000 steps; this is the early result" in out
+    assert 0 < len(Inversion.load(tmp_path / "out" / "inversion.safetensors").losses["l2"]) < 1000000
+    assert names(tmp_path) == {"out", photo.name}
+
+
+def test_domains_lists_what_there_is(capsys, tiny_folder, monkeypatch):
+    monkeypatch.setattr("samlib.paths.DATA", tiny_folder.parent)
+    code, out, _ = run(capsys, "domains")
+    assert code == 0
+    assert "tiny: 64 px, spaces W+ F4 F6, tau 0.2" in out and "size (-1 to 2)" in out and "gaussian" in out
+
+
+def test_help_shows_every_command(capsys):
+    code, out, _ = run(capsys, "--help")
+    assert code == 0 and all(command in out for command in ("invert", "edit", "domains", "demo"))
+
+
+@pytest.mark.parametrize("arguments", [[], ["fly"]])
+def test_a_call_that_says_nothing_gets_one_line(capsys, arguments):
+    code, _, errors = run(capsys, *arguments)
+    assert code == 2 and len(errors) == 1

@@ -1,0 +1,136 @@
+import json
+import shutil
+
+import pytest
+import torch
+
+import samlib
+from samlib import layer_map, paths
+from samlib.domains import pick_device
+from samlib.images import read_image
+
+
+@pytest.fixture()
+def images():
+    return torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(1)) * 2 - 1
+
+
+def test_sam_fills_the_whole_record(tiny, images):
+    inversion = tiny.invert(images, progress=False)
+    assert inversion.w_plus.shape == (2, 10, 16) and inversion.images.shape == images.shape
+    assert torch.equal(inversion.inputs, images)
+    assert inversion.error_maps.shape == (2, 3, 64, 64) and inversion.segments.shape == (2, 64, 64)
+    assert torch.equal(inversion.layer_map, layer_map.select(inversion.error_maps, inversion.segments, tiny.tau))
+    assert (inversion.domain, inversion.method, inversion.spaces) == (tiny.name, "sam", ("W+", "F4", "F6"))
+    assert inversion.tau.tolist() == pytest.approx([0.2, 0.2])
+    assert all(history.shape == (4, 2) for history in inversion.losses.values())
+
+
+@pytest.mark.parametrize("method, used", [("w", []), ("w+", []), ("gaussian", []), ("F4", ["F4"]), ("F6", ["F6"])])
+def test_single_space_methods_use_that_space_everywhere(tiny, images, method, used):
+    inversion = tiny.invert(images, method, progress=False)
+    assert list(inversion.deltas) == used and inversion.method == method
+    assert all(torch.allclose(mask, torch.ones(())) for mask in inversion.masks.values())
+    assert (inversion.layer_map == (["F4", "F6"].index(used[0]) + 1 if used else 0)).all()
+
+
+def test_w_keeps_one_row_and_w_plus_does_not(tiny, images):
+    rows = {method: tiny.invert(images, method, progress=False).w_plus for method in ("w", "w+")}
+    assert (rows["w"] == rows["w"][:, :1]).all() and (rows["w+"] != rows["w+"][:, :1]).any()
+
+
+def test_the_gaussian_method_weighs_the_prior_more(tiny, images):
+    def distance(inversion):
+        return (inversion.w_plus - tiny.generator.w_avg).norm()
+
+    tiny.steps = 10
+    assert distance(tiny.invert(images, "gaussian", progress=False)) < distance(tiny.invert(images, "w+", progress=False))
+
+
+def test_n_images_at_once_are_n_images_alone(tiny, images):
+    together = tiny.invert(images, tau=torch.tensor([-1.0, 9.0]), progress=False)
+    assert together.layer_map[0].min() == 2 and together.layer_map[1].max() == 0  # masks of their own
+    for i, tau in enumerate((-1.0, 9.0)):
+        alone = tiny.invert(images[i:i + 1], tau=tau, progress=False)
+        assert torch.allclose(alone.images, together.images[i:i + 1], atol=1e-4)
+        assert torch.allclose(alone.w_plus, together.w_plus[i:i + 1], atol=1e-4)
+
+
+def test_a_layer_map_of_ones_own_replaces_the_prediction(tiny, images):
+    own = torch.zeros(64, 64, dtype=torch.long)
+    own[:32] = 1
+    tiny.predictor = tiny.segmenter = None  # nothing is predicted, so nothing is needed
+    inversion = tiny.invert(images, layer_map=own, progress=False)
+    assert torch.equal(inversion.layer_map, own.expand(2, 64, 64)) and list(inversion.deltas) == ["F4"]
+
+
+def test_images_of_any_shape_are_padded_and_the_padding_is_w_plus(tiny):
+    inversion = tiny.invert(torch.rand(1, 3, 40, 80), "F6", progress=False)
+    assert inversion.inputs.shape == (1, 3, 64, 64)
+    assert (inversion.layer_map[:, 16:48] == 2).all() and inversion.layer_map[:, :16].max() == 0
+
+
+def test_edits_start_at_the_inversion_and_add_up(tiny, images):
+    inversion = tiny.invert(images, "w+", progress=False)
+    assert torch.allclose(tiny.edit(inversion, {}), inversion.images, atol=1e-5)
+    assert torch.allclose(tiny.edit(inversion, {"size": 0.0}), inversion.images, atol=1e-5)
+    both = tiny.edit(inversion, {"size": 1, "colour": -2})
+    tiny.directions["sum"] = tiny.directions["size"] - 2 * tiny.directions["colour"]
+    assert torch.allclose(both, tiny.edit(inversion, {"sum": 1.0}), atol=1e-5)
+
+
+def test_ranges_of_directions_come_from_the_domain(tiny):
+    assert tiny.range_of("size") == (-1, 2) and tiny.range_of("trees") == (-3, 3)
+
+
+def test_names_that_are_not_known_are_answered_with_those_that_are(tiny, images):
+    with pytest.raises(ValueError, match="'pti'; there are sam, w, w.*F4, F6"):
+        tiny.invert(images, "pti")
+    with pytest.raises(ValueError, match="doors.*size"):
+        tiny.edit(tiny.invert(images, "w+", steps=1, progress=False), {"doors": 1})
+    with pytest.raises(ValueError, match="no domain 'boats'"):
+        samlib.load("boats")
+    with pytest.raises(ValueError, match="no device 'abacus'"):
+        pick_device("abacus")
+
+
+@pytest.mark.parametrize("bad", [torch.zeros(32, 32, dtype=torch.long), torch.full((64, 64), 3), torch.zeros(64, 64)])
+def test_a_layer_map_that_does_not_fit_is_refused(tiny, images, bad):
+    with pytest.raises(ValueError, match="the layer map"):
+        tiny.invert(images, layer_map=bad)
+
+
+def test_missing_files_say_which_where_and_how(tiny_folder, tmp_path, images):
+    folder = shutil.copytree(tiny_folder, tmp_path / "tiny")
+    for part in ("predictor", "segmenter"):
+        (folder / f"{part}.safetensors").rename(tmp_path / part)
+        with pytest.raises(FileNotFoundError, match=rf"tiny/{part}.safetensors is missing.*python -m samlib"):
+            samlib.load(folder, "cpu").invert(images)
+        assert samlib.load(folder, "cpu").invert(images, "w+", steps=1, progress=False).images.shape == images.shape
+        (tmp_path / part).rename(folder / f"{part}.safetensors")
+    (folder / "generator.safetensors").unlink()
+    with pytest.raises(FileNotFoundError, match="tiny/generator.safetensors is missing"):
+        samlib.load(folder)
+
+
+def test_domains_lists_folders_that_have_a_description(tiny_folder, monkeypatch):
+    monkeypatch.setattr(paths, "DATA", tiny_folder.parent)
+    (tiny_folder.parent / "notes").mkdir(exist_ok=True)
+    assert samlib.domains() == ["tiny"]
+    assert samlib.load("tiny", "cpu").name == "tiny"
+
+
+def test_a_photograph_goes_through(tiny, photo):
+    inversion = tiny.invert(read_image(photo, 64), progress=False)
+    assert inversion.images.isfinite().all() and inversion.images.abs().max() <= 1
+
+
+def test_shipped_descriptions_are_whole():
+    """Every domain in data/: its settings are known ones, and each direction has a range that contains 0."""
+    for name in samlib.domains():
+        settings = json.loads((paths.DATA / name / "domain.json").read_text())
+        assert set(settings) <= {"tau", "metric", "steps", "weights", "strengths"}
+        domain = samlib.load(name, "cpu")
+        assert domain.predictor and domain.segmenter and len(domain.directions) >= 4
+        assert set(domain.strengths) <= set(domain.directions)
+        assert all(low < 0 < high for low, high in map(domain.range_of, domain.directions))
