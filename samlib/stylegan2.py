@@ -17,24 +17,32 @@ SQRT2 = math.sqrt(2)
 
 
 def resample_kernel() -> torch.Tensor:
-    """The 4x4 binomial low-pass filter [1, 3, 3, 1] of StyleGAN2, summing to 1."""
+    """The 4x4 binomial low-pass filter [1, 3, 3, 1] of StyleGAN2, summing to 1, as its checkpoints store it."""
     k = torch.tensor([1.0, 3.0, 3.0, 1.0])
     k = k[:, None] * k[None, :]
     return k / k.sum()
 
 
-def blur(x: torch.Tensor, kernel: torch.Tensor, pad: tuple[int, int, int, int], stride: int = 1) -> torch.Tensor:
-    """Filters every channel of `x` (N,C,H,W) with `kernel` after zero padding (left, right, top, bottom)."""
-    channels = x.shape[1]
-    k = kernel.to(x.dtype).expand(channels, 1, 4, 4)
-    return F.conv2d(F.pad(x, pad), k, stride=stride, groups=channels)
+def low_passed(weight: torch.Tensor) -> torch.Tensor:
+    """The filters (O,I,k,k) convolved with the low-pass filter: (O,I,k+3,k+3).
+
+    A convolution that changes the size and the low-pass filter after or before it are one convolution with this kernel.
+    That spares passes over large feature maps, and keeps the second derivatives of R1 and path length cheap.
+    """
+    k = weight.shape[2]
+    spread = weight.new_zeros(k + 3, k)  # a column for each tap of the filter: [1, 3, 3, 1] / 8 from there on
+    for i in range(k):
+        spread[i:i + 4, i] = spread.new_tensor([1.0, 3.0, 3.0, 1.0]) / 8
+    return spread @ weight @ spread.t()
 
 
-def upsample(x: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
-    """Doubles the size of an image (N,C,H,W): zeros in between, then the low-pass filter."""
-    channels = x.shape[1]
-    k = (4 * kernel).to(x.dtype).expand(channels, 1, 4, 4)
-    return F.conv_transpose2d(x, k, stride=2, padding=1, groups=channels)
+def upsample(x: torch.Tensor) -> torch.Tensor:
+    """Doubles the size of an image (N,C,H,W): zeros in between, then the low-pass filter with gain 4.
+
+    That is bilinear interpolation of the image with a border of zeros.
+    """
+    x = F.interpolate(F.pad(x, (1, 1, 1, 1)), scale_factor=2, mode="bilinear", align_corners=False)
+    return x[:, :, 2:-2, 2:-2]
 
 
 class Linear(nn.Module):
@@ -68,7 +76,7 @@ class Mapping(nn.Module):
         return x
 
 
-def modulated_conv(x, weight, style, demodulate=True, up=False, kernel=None):
+def modulated_conv(x, weight, style, demodulate=True, up=False):
     """Convolves x (N,I,H,W) with `weight` (O,I,k,k) whose input channels are scaled by `style` (N,I), image by image.
 
     Scaling the activations before and after one shared convolution gives the same result as a convolution per image
@@ -76,12 +84,10 @@ def modulated_conv(x, weight, style, demodulate=True, up=False, kernel=None):
     """
     dtype = x.dtype
     x = x * style[:, :, None, None].to(dtype)
-    w = weight.to(dtype)
     if up:
-        x = F.conv_transpose2d(x, w.transpose(0, 1), stride=2)
-        x = blur(x, 4 * kernel, (1, 1, 1, 1))
+        x = F.conv_transpose2d(x, 4 * low_passed(weight).transpose(0, 1).to(dtype), stride=2, padding=2)
     else:
-        x = F.conv2d(x, w, padding=weight.shape[2] // 2)
+        x = F.conv2d(x, weight.to(dtype), padding=weight.shape[2] // 2)
     if demodulate:
         norm = style.square() @ weight.square().sum((2, 3)).t()  # (N,O): squared norm of each image's filter
         x = x * (norm + 1e-8).rsqrt()[:, :, None, None].to(dtype)
@@ -98,11 +104,11 @@ class StyledConv(nn.Module):
         self.bias = nn.Parameter(torch.zeros(fan_out))
         self.noise_strength = nn.Parameter(torch.zeros([]))
         self.register_buffer("noise_const", torch.randn(resolution, resolution))
-        self.register_buffer("resample_filter", resample_kernel())
+        self.register_buffer("resample_filter", resample_kernel())  # not read: see `low_passed`
         self.up, self.clamp = up, clamp
 
     def forward(self, x: torch.Tensor, w: torch.Tensor, noise: str) -> torch.Tensor:
-        x = modulated_conv(x, self.weight, self.affine(w), up=self.up, kernel=self.resample_filter)
+        x = modulated_conv(x, self.weight, self.affine(w), up=self.up)
         if noise == "const":
             x = x + (self.noise_const * self.noise_strength).to(x.dtype)
         elif noise == "random":
@@ -153,7 +159,7 @@ class SynthesisBlock(nn.Module):
             row += 1
         x = self.conv1(x, w_plus[:, row], noise)
         y = self.torgb(x, w_plus[:, row + 1])
-        return x, y if rgb is None else upsample(rgb, self.resample_filter) + y
+        return x, y if rgb is None else upsample(rgb) + y
 
 
 class Synthesis(nn.Module):
@@ -289,20 +295,16 @@ class DiscriminatorConv(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.randn(fan_out, fan_in, size, size))
         self.bias = nn.Parameter(torch.zeros(fan_out)) if bias else None
-        self.register_buffer("resample_filter", resample_kernel())
         self.down, self.activate, self.gain = down, activate, gain
         self.scale = 1 / math.sqrt(fan_in * size * size)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        w = (self.weight * self.scale).to(x.dtype)
+        w = self.weight * self.scale
         bias = None if self.bias is None else self.bias.to(x.dtype)
-        size = w.shape[2]
-        if self.down and size == 1:
-            x = F.conv2d(blur(x, self.resample_filter, (1, 1, 1, 1), stride=2), w, bias)
-        elif self.down:
-            x = F.conv2d(blur(x, self.resample_filter, (2, 2, 2, 2)), w, bias, stride=2)
-        else:
-            x = F.conv2d(x, w, bias, padding=size // 2)
+        if self.down:
+            w = low_passed(w)
+        padding = w.shape[2] // 2 - self.down
+        x = F.conv2d(x, w.to(x.dtype), bias, stride=1 + self.down, padding=padding)
         return F.leaky_relu(x, 0.2) * (SQRT2 * self.gain) if self.activate else x * self.gain
 
 

@@ -134,3 +134,20 @@ def test_discriminator_gives_one_logit_per_image():
     assert logits.shape == (8,)
     logits.sum().backward()
     assert (x.grad.abs().amax((1, 2, 3)) > 0).all()
+
+
+def test_low_passed_filters_are_a_convolution_and_the_filter():
+    """As in the reference: up = transposed convolution, then filter; down = filter, then convolution with stride 2."""
+    from samlib.stylegan2 import low_passed, resample_kernel
+
+    conv = torch.nn.functional
+    torch.manual_seed(0)
+    x, w = torch.randn(2, 3, 8, 8), torch.randn(5, 3, 3, 3)
+    kernel = resample_kernel()
+    up = conv.conv_transpose2d(x, w.transpose(0, 1), stride=2)
+    up = conv.conv2d(up, kernel.expand(5, 1, 4, 4), padding=1, groups=5)
+    close(conv.conv_transpose2d(x, low_passed(w).transpose(0, 1), stride=2, padding=2), up, 1e-5)
+    for k, pad in ((3, 2), (1, 1)):
+        down = conv.conv2d(x, kernel.expand(3, 1, 4, 4), padding=pad, groups=3)
+        down = conv.conv2d(down, w[:, :, :k, :k], stride=2)
+        close(conv.conv2d(x, low_passed(w[:, :, :k, :k]), stride=2, padding=pad), down, 1e-5)

@@ -203,7 +203,7 @@ class Training:
         return penalty.detach()
 
     def path_step(self):
-        n = max(self.settings.batch // 2, 1)
+        n = max(self.settings.batch // 4, 1)
         w = style_mixing(self.generator, n, self.settings.mixing, self.device)
         penalty = path_length_penalty(self.generator, w, self.path_mean)
         (penalty * (self.settings.path_length * self.settings.path_length_every)).backward()
