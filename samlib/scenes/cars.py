@@ -6,7 +6,7 @@ The body is an intersection of curved panels with filleted edges, the cabin anot
 import torch
 
 from .noise import fbm
-from .render import Params, color, mix, smax, smin, stack, step
+from .tracing import Params, color, mix, smax, smin, stack, step
 from .world import ID, surroundings
 
 FRONT, REAR, HALF_WIDTH = 2.16, -2.16, 0.88
@@ -46,7 +46,7 @@ def paint(kind, hue, strength, value):
     grey = kind < 0.30
     wheel = torch.stack([(1 - ((hue * 6 - s).remainder(6) - 3).abs() / 3 * 1.5 + 0.5).clamp(0, 1) for s in (3.0, 5.0, 1.0)], -1)
     wheel = 1 - wheel
-    saturation = torch.where(grey, 0.04 * strength, 0.55 + 0.4 * strength)[:, None]
+    saturation = torch.where(grey, 0.04 * strength, 0.45 + 0.42 * strength)[:, None]
     top = torch.where(grey, 0.08 + 0.84 * value, 0.35 + 0.55 * value)[:, None]
     return top * (1 - saturation * (1 - wheel.clamp(0, 1)))
 

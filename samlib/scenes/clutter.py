@@ -1,12 +1,12 @@
 """What challenging scenes add to ordinary ones: things no generator of ordinary scenes has seen.
 
-Two to four of KINDS are added to a picture. Boards facing the camera (fences, shrubs, poles, signs, objects) are laid over it with a
+One to four of KINDS are added to a picture. Boards facing the camera (fences, shrubs, poles, signs, objects) are laid over it with a
 test of depth; patterns on the ground, on walls and on the paint, and odd light, are worked into what is there. Nothing is moved.
 """
 import torch
 
 from .noise import cell, fbm, uniforms
-from .render import Params, color, mix, step
+from .tracing import Params, color, mix, step
 from .world import ID
 
 KINDS = ("fence_front", "fence_back", "shrubs", "poles", "signs", "objects", "paving", "mural", "light", "lettering")
@@ -17,14 +17,14 @@ STREAM = 1                                      # numbers of their own, so that 
 def settings(category, seed, indices):
     """Params (N, 1) of the additions; `has_<kind>` is 0 or 1."""
     u = torch.from_numpy(uniforms(128, category, seed, indices, STREAM))
-    count = 2 + (u[:, :1] * 3).floor()
+    count = 1 + (u[:, :1] * 4).floor()
     rank = u[:, 1:1 + len(KINDS)].argsort(1).argsort(1)
     c = Params({f"has_{kind}": (rank[:, k:k + 1] < count).double() for k, kind in enumerate(KINDS)})
     column = iter(range(1 + len(KINDS), u.shape[1]))
     take = lambda low=0.0, high=1.0: low + (high - low) * u[:, next(column)][:, None]
     hue = lambda: torch.stack([take(0.05, 0.8) for _ in range(3)], 1)
     c.update(front_style=take(0, 3).floor(), back_style=take(0, 3).floor(), front_high=take(0.5, 1.0), back_high=take(1.2, 2.4),
-             front_color=hue(), back_color=hue(), bush=take(0, 16), bush_high=take(0.35, 0.8), flower=hue(), flower_share=take(0.1, 0.5))
+             front_color=hue(), back_color=hue(), bush=take(0, 16), bush_high=take(0.25, 0.6), flower=hue(), flower_share=take(0.1, 0.5))
     for kind, number in (("pole", POLES), ("sign", SIGNS), ("object", OBJECTS)):
         for k in range(number):
             c.update({f"{kind}_u{k}": ((k + 0.5) / number * 2 - 1) * 2.2 + take(-0.8, 0.8), f"{kind}_front{k}": (take() < 0.6).double(),
@@ -102,7 +102,7 @@ def _signs(canvas, p, c):
         u, v, t, soft = _board(canvas, p, c[f"sign_u{k}"], away)
         s, kind = c[f"sign_size{k}"], c[f"sign_kind{k}"]
         middle = 1.35 * s
-        wide, high = torch.where(kind == 3, 1.25, 0.48) * s, torch.where(kind == 3, 0.5, 0.42) * s
+        wide, high = torch.where(kind == 3, 0.85, 0.45) * s, torch.where(kind == 3, 0.36, 0.38) * s
         b = v - middle
         plate = torch.maximum(u.abs() - wide, b.abs() - high)
         plate = torch.where(kind == 1, (u * u + b * b + 1e-9).sqrt() - 0.42 * s, plate)

@@ -8,7 +8,7 @@ import torch
 from . import clutter, world
 from .categories import FACTORS, MODULES
 from .noise import fbm, uniforms
-from .render import Params, box, camera, film, majority, mix, normal, shadow, shrink, trace
+from .tracing import Params, box, camera, film, majority, mix, normal, shadow, shrink, trace
 
 SAMPLES = 2                                    # rays along a side of a pixel
 NUMBERS = 160                                  # uniform numbers drawn for each picture
@@ -169,7 +169,9 @@ def _scene(module, p, added, size, field):
     if added is not None:
         clutter.clutter(canvas, p, added)
     world.haze(canvas, p)
-    light = shrink(film(canvas.light * p.exposure[..., None] * 0.85), size, SAMPLES)
+    grey = canvas.light.mean(1, keepdim=True)
+    light = torch.lerp(grey, canvas.light, 1.18) * p.exposure[..., None]
+    light = shrink(film(light), size, SAMPLES)
     return light * 2 - 1, majority(canvas.segment, size, SAMPLES)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from .noise import cell, fbm
-from .render import Params, box, color, mix, stack, step
+from .tracing import Params, box, color, mix, stack, step
 
 TREES, BUILDINGS = 6, 3
 CLASSES = ("sky", "tree", "building", "hill", "grass", "road", "car", "window", "wheel", "fence", "shrub", "pole", "sign", "object")
@@ -145,7 +145,7 @@ def buildings(canvas, p):
         grown = (p.buildings * BUILDINGS - k).clamp(0, 1)
         wide, deep = p[f"building_wide{k}"], 5.0
         x, z, room = place(p, k, "building", 3.5)
-        high = p[f"building_high{k}"] * grown * room
+        high = p[f"building_high{k}"] * (0.4 + 0.6 * grown) * room * (grown > 0.02)
         zc = z + torch.sign(z) * deep
         low, top = (x - wide, -torch.ones_like(x), zc - deep), (x + wide, high, zc + deep)
         near, far = box(canvas.o, canvas.d, low, top)
@@ -194,7 +194,8 @@ def trees(canvas, p, grain):
         wide = p[f"tree_wide{k}"] * size * (1 - p.conifer * 0.75 * ((v - middle) / half_high * 0.5 + 0.5).clamp(0, 1))
         a, b = u / wide, (v - middle) / half_high
         lump = fbm(u * 0.55 + 3 * k + p.skyline, v * 0.55 + k)
-        inside = 1 - (a * a + b * b) + 1.5 * (lump - 0.5) + 0.7 * (grain - 0.5)
+        radius = a * a + b * b
+        inside = 1 - radius - 3 * (radius - 1).clamp(min=0) + 1.5 * (lump - 0.5) + 0.7 * (grain - 0.5)
         crown = step(-0.08, 0.16, inside) * (tall > 0.2) * (v > 0.15 * size)
         bulge = inside.clamp(0, 1).sqrt()
         lit = (0.40 + 0.40 * (a * sx + b * p.sun_y + bulge * sz) + 1.1 * (lump - 0.5) + 0.8 * (grain - 0.5)).clamp(0.05, 1.3)
@@ -221,5 +222,5 @@ def tree_shadows(p, x, z):
 
 def haze(canvas, p):
     """Fade with distance towards the light of the horizon."""
-    amount = (1 - torch.exp(-canvas.t * (0.001 + 0.007 * p.haze))) * (canvas.segment != ID["sky"]) * (canvas.t < 250)
+    amount = (1 - torch.exp(-canvas.t * (0.001 + 0.007 * p.haze))) * (canvas.segment != ID["sky"]) * (canvas.segment != ID["hill"])
     canvas.light = mix(canvas.light, p.horizon * 0.92, amount)

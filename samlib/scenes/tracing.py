@@ -132,8 +132,8 @@ def normal(distance, x, y, z, p, e=4e-3):
 
 
 def film(light):
-    """Linear light to display values in [0, 1]: a filmic curve (Narkowicz's fit of ACES), then gamma 2.2."""
-    light = light.clamp(min=0)
+    """Linear light to display values in [0, 1]: a filmic curve (Narkowicz's fit of ACES), then gamma 2.2; 0.8 sets mid grey."""
+    light = 0.8 * light.clamp(min=0)
     curve = light * (2.51 * light + 0.03) / (light * (2.43 * light + 0.59) + 0.14)
     return curve.clamp(1e-6, 1) ** (1 / 2.2)
 
