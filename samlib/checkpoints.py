@@ -61,11 +61,22 @@ def load_tensors(path) -> tuple[dict, dict]:
     _check_header(path)
     try:
         with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
-            metadata = dict(file.metadata() or {})
+            tensors = {name: _own(name, file.get_tensor(name)) for name in file.keys()}
+            return tensors, dict(file.metadata() or {})
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from None
     except (SafetensorError, OSError, ValueError) as error:
-        raise CheckpointError(f"{path} is not a whole safetensors file ({error}); fetch or write it again") from None
-    return {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}, metadata
+        why = " ".join(str(error)[:150].split())  # names out of the file stand in it
+        raise CheckpointError(f"{path} is not a whole safetensors file ({why}); fetch or write it again") from None
+
+
+def _own(name, tensor):
+    """A copy that does not depend on the file any more; floating ones as float32."""
+    if not tensor.is_floating_point():
+        return tensor.clone()
+    if tensor.element_size() < 2:
+        raise CheckpointError(f"{brief(name)} is of type {tensor.dtype}; want 16 bits or more")
+    return tensor.to(torch.float32, copy=True)
 
 
 def _check_header(path):
@@ -164,9 +175,9 @@ def fill(module, arrays: dict, path) -> None:
 
 def _tensor(array, whole: bool, name: str) -> torch.Tensor:
     """A copy of a view into the file: float32, or int64 for counters."""
-    if isinstance(array, torch.Tensor):
+    if isinstance(array, torch.Tensor) and array.is_floating_point() != whole:
         return array.long() if whole else array.float()
-    if array.dtype.kind not in ("iu" if whole else "f"):
+    if isinstance(array, torch.Tensor) or array.dtype.kind not in ("iu" if whole else "f"):
         raise CheckpointError(f"{name} holds numbers of type {array.dtype}; want {'int64' if whole else 'float32'}")
     return torch.from_numpy(np.array(array, dtype=np.int64 if whole else np.float32, order="C"))
 

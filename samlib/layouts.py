@@ -46,9 +46,9 @@ def collect(pairs, size: int) -> dict:
     """name -> checked view of each (name, Array). Names of one storage must not add up to more than the file."""
     found, total = {}, 0
     for name, array in pairs:
-        if type(name) is not str or len(name) > 200 or type(array) is not Array:
+        if type(name) is not str or len(name) > 200 or type(array) not in (Array, float):
             raise CheckpointError(f"{brief(name)} is not the name of an array")
-        found[name] = array.view()
+        found[name] = np.float32(array) if type(array) is float else array.view()  # numpy's scalars come as numbers
         total += found[name].nbytes
         if total > size or len(found) > MAX_ARRAYS:
             raise CheckpointError("arrays that share their data and claim more than the file holds")

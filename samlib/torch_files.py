@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .arrays import Array, CheckpointError, Dtype, Storage, brief, check_sizes
+from .arrays import Array, CheckpointError, Dtype, Storage, brief, check_sizes, set_array_state
 from .unpickle import Machine, Name, Record
 
 LEGACY = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # the number that opens a file of torch.save before zip archives
@@ -37,6 +37,13 @@ def _scalar(dtype, raw):
     return np.frombuffer(raw, dtype.numpy(), count=1)[0].item()
 
 
+def _from_buffer(raw, dtype, shape, order):
+    """How pickle protocol 5 spells an array."""
+    array = Array()
+    set_array_state(array, 1, shape, dtype, {"C": False, "F": True}[order], raw)
+    return array
+
+
 def _persistent(meta):
     """An object of NVIDIA's `persistence`: its attributes. The source text beside them stays unread."""
     if type(meta) is not dict or type(meta["state"]) is not dict:
@@ -47,7 +54,7 @@ def _persistent(meta):
 def _latin1(text, encoding):
     """Old pickles spell bytes as text. Only short ones: no array of a checkpoint is stored like this."""
     if encoding != "latin1" or len(text) > 64:
-        raise CheckpointError("bytes spelt as text")
+        raise CheckpointError("bytes spelt as text, as pickle did before protocol 3; want a file of protocol 3 or newer")
     return text.encode("latin1")
 
 
@@ -65,6 +72,7 @@ BUILDERS = {
     "numpy.dtype": lambda code, *flags: Dtype(code),
     **{f"numpy.{core}.multiarray._reconstruct": lambda *unused: Array() for core in ("core", "_core")},
     **{f"numpy.{core}.multiarray.scalar": _scalar for core in ("core", "_core")},
+    **{f"numpy.{core}.numeric._frombuffer": _from_buffer for core in ("core", "_core")},
     "torch._utils._rebuild_tensor": _tensor,
     "torch._utils._rebuild_tensor_v2": _tensor,
     "torch._utils._rebuild_parameter": lambda tensor, *unused: tensor,
