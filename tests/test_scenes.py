@@ -152,7 +152,7 @@ def test_tracing_finds_a_ball():
     torch.testing.assert_close(t[:2], torch.tensor([3.0, 4 - 0.8]), atol=3e-3, rtol=0)
     assert math.isinf(t[2])
     n = tools.normal(ball, torch.tensor([0.6]), torch.tensor([0.8]), torch.tensor([0.0]), None)
-    torch.testing.assert_close(torch.cat(n), torch.tensor([0.6, 0.8, 0.0]), atol=1e-3, rtol=0)
+    torch.testing.assert_close(torch.cat(n), torch.tensor([0.6, 0.8, 0.0]), atol=5e-3, rtol=0)   # the step is 4e-3
 
 
 def test_noise_is_smooth_and_wraps():

@@ -180,6 +180,7 @@ def render(category, seed, indices, size=256, challenging=False, device="cpu", b
     """Render pictures; the same (category, seed, index) is the same picture on every device and in every batch.
 
     seed: int; indices: N ints >= 0; size: side in pixels, >= 16; batch: pictures at once (default: what suits device and size);
+    dtype: of the pictures and factors; the work is done in float32, or in float64 if that is asked for.
     compile: fuse the distance field with torch.compile (CUDA only). Returns Scenes. ValueError on an unknown category or bad number.
     """
     if category not in MODULES:
@@ -193,6 +194,9 @@ def render(category, seed, indices, size=256, challenging=False, device="cpu", b
         batch = max(1, (2 ** 24 if torch.device(device).type == "cuda" else 2 ** 18) // (size * SAMPLES) ** 2)
     if batch < 1:
         raise ValueError(f"batch is {batch}: render at least one picture at a time")
+    if not dtype.is_floating_point:
+        raise ValueError(f"dtype is {dtype}: pictures are in [-1, 1], give a floating-point type")
+    work = torch.float64 if dtype == torch.float64 else torch.float32
     module = MODULES[category]
     field = _fused(category) if compile and torch.device(device).type == "cuda" else module.distance
     p, factors = settings(category, seed, indices)
@@ -202,5 +206,5 @@ def render(category, seed, indices, size=256, challenging=False, device="cpu", b
     for first in range(0, len(indices), batch):
         part = slice(first, first + batch)
         images[part], segments[part] = _scene(
-            module, p.rows(part).to(device, dtype), added and added.rows(part).to(device, dtype), size, field)
+            module, p.rows(part).to(device, work), added and added.rows(part).to(device, work), size, field)
     return Scenes(images, segments, {name: v.to(device, dtype) for name, v in factors.items()})
