@@ -93,7 +93,7 @@ class Encoder(nn.Module):
         self.input_layer = nn.Sequential(
             nn.Conv2d(3, fan_in, 3, padding=1, bias=False), nn.BatchNorm2d(fan_in), nn.PReLU(fan_in)
         )
-        for width, count in zip(widths, BLOCKS):
+        for width, count in zip(widths, BLOCKS, strict=True):
             units += [Unit(fan_in if i == 0 else width, width, 2 if i == 0 else 1) for i in range(count)]
             fan_in = width
         self.body = nn.Sequential(*units)
@@ -144,7 +144,8 @@ def from_arrays(arrays: dict, kind: str, path="the encoder") -> Encoder:
     encoder.latent_avg = torch.zeros(codes, encoder.widths[-1])
     if latent_avg is not None:  # (512,), or one for each row
         if shapes["latent_avg"] not in ((encoder.widths[-1],), tuple(encoder.latent_avg.shape)):
-            raise CheckpointError(f"{path}: latent_avg has shape {brief(shapes['latent_avg'])}; want one w or one a row")
+            shape = brief(shapes["latent_avg"])
+            raise CheckpointError(f"{path}: latent_avg has shape {shape}; want one w, or one for each row")
         encoder.latent_avg += torch.from_numpy(latent_avg.astype("float32"))
     return encoder
 

@@ -121,10 +121,9 @@ def from_nvidia(network: Record, size: int) -> tuple[dict, dict]:
     state = collect(_walk(network, clamps), size)
     for name in (name for name in state if name.endswith("resample_filter")):
         _check_kernel(name, state[name])
-    clamp = clamps[0] if clamps else None
-    if any(c != clamp for c in clamps) or not (clamp is None or type(clamp) in (int, float)):
+    if not all(clamp is None or type(clamp) in (int, float) for clamp in clamps) or len(set(clamps)) > 1:
         raise CheckpointError("layers with different limits on their activations")
-    return state, {"conv_clamp": clamp}
+    return state, {"conv_clamp": clamps[0] if clamps else None}
 
 
 def _walk(network: Record, clamps: list):
@@ -145,7 +144,8 @@ def _walk(network: Record, clamps: list):
 
 
 def _check_kernel(name, kernel):
-    if kernel.shape != (4, 4) or not np.allclose(kernel / max(kernel.sum(), 1e-9), KERNEL, atol=1e-4):
+    gains = (1, 4)  # 4 where zeros are inserted first
+    if kernel.shape != (4, 4) or not any(np.allclose(kernel, gain * KERNEL, atol=1e-4) for gain in gains):
         raise CheckpointError(f"{brief(name)} is not the low-pass filter [1, 3, 3, 1]; samlib builds no other")
 
 

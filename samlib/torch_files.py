@@ -54,7 +54,7 @@ def _persistent(meta):
 def _latin1(text, encoding):
     """Old pickles spell bytes as text. Only short ones: no array of a checkpoint is stored like this."""
     if encoding != "latin1" or len(text) > 64:
-        raise CheckpointError("bytes spelt as text, as pickle did before protocol 3; want a file of protocol 3 or newer")
+        raise CheckpointError("bytes spelt as text, as before pickle protocol 3; want protocol 3 or newer")
     return text.encode("latin1")
 
 
@@ -158,9 +158,9 @@ def read_zip(path, data: memoryview):
     try:
         with _Index(path) as file, zipfile.ZipFile(file) as archive:
             entries = {entry.filename.partition("/")[2]: entry for entry in archive.infolist()}
-    except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error, EOFError) as error:
-        if isinstance(error, CheckpointError):
-            raise
+    except CheckpointError:
+        raise
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError, OverflowError, struct.error, EOFError):
         raise CheckpointError("damaged, or cut short (a zip archive without a table of contents)") from None
     if "data.pkl" not in entries:
         raise CheckpointError("a zip archive, but not one that torch.save wrote")

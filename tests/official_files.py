@@ -82,7 +82,8 @@ def _tensorflow(name, array):
         array = array.T
     elif kind == "affine.bias":
         array = array - 1
-    return f"{resolution}x{resolution}/{there}/{kind.replace('affine.', 'mod_')}", array.copy()[()]  # numbers, not 0-d arrays
+    kind = kind.replace("affine.", "mod_")
+    return f"{resolution}x{resolution}/{there}/{kind}", array.copy()[()]  # [()]: numbers, not 0-d arrays
 
 
 def write_nvidia(generator, path, source=SOURCE, protocol=3, **attributes):
