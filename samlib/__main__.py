@@ -1,6 +1,7 @@
 """python -m samlib: invert a photograph, edit it, list the domains, run the demonstration."""
 
 import argparse
+import ast
 import math
 import os
 import sys
@@ -56,7 +57,7 @@ def parser():
     listing.set_defaults(run=run_domains)
 
     demo = commands.add_parser("demo", help="run notebooks/quickstart.ipynb")
-    demo.add_argument("-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
+    demo.add_argument("-p", "--parameter", nargs="+", action="extend", default=[], metavar="NAME=VALUE", type=parameter)
     demo.set_defaults(run=run_demo)
     return top
 
@@ -85,6 +86,17 @@ def strength(text):
         return name, number(value)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=STRENGTH, as in size=2") from None
+
+
+def parameter(text):
+    """"steps=20" -> ("steps", 20); what is no Python literal is text."""
+    name, separator, value = text.partition("=")
+    if not separator:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE, as in steps=20")
+    try:
+        return name, ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return name, value
 
 
 def number(text):
@@ -127,14 +139,11 @@ def run_domains(options):
 
 
 def run_demo(options):
-    import papermill.utils
-
     from samlib import notebooks
 
-    parameters = {name: papermill.utils.parse_value(value) for name, value in options.parameter}
     folder = paths.OUTPUTS / "quickstart"
     try:
-        executed = notebooks.run(paths.NOTEBOOKS / "quickstart.ipynb", folder, parameters)
+        executed = notebooks.run(paths.NOTEBOOKS / "quickstart.ipynb", folder, dict(options.parameter))
     except notebooks.NotebookError as error:
         sys.exit(f"samlib: {error}")
     print(f"The executed notebook: {executed}", "Its pictures:", sep="\n")

@@ -61,13 +61,14 @@ class Domain:
         """The names `invert` knows: those of METHODS, and each feature space alone."""
         return (*METHODS, *(space.name for space in self.spaces if not space.is_latent))
 
-    def invert(self, images, method="sam", *, tau=None, steps=None, layer_map=None, seed=0, progress=True):
+    def invert(self, images, method="sam", *, tau=None, steps=None, layer_map=None, seed=0, progress=True, callback=None):
         """Invert images (N, 3, H, W) in [-1, 1] -> Inversion of n images, each with its own masks.
 
         Images that are no squares are padded to one by repeating their border, those of another size resized.
         method     "sam", "w", "w+", "gaussian", or a feature space, "F4" to "F10", for the whole image.
         tau        threshold of the error, a number or (N,); None: the domain's.
         layer_map  (N, R, R) or (R, R) index into `spaces`, R the generator's resolution: instead of the predicted one.
+        callback   called as callback(step, images) now and then, for a preview. Ctrl-C ends early with what there is.
         """
         if method not in self.methods:
             raise ValueError(f"no method {method!r}; there are {', '.join(self.methods)}")
@@ -83,7 +84,8 @@ class Domain:
         record["layer_map"] = record["layer_map"] * (valid[:, 0] > 0)  # masks are zero in the padding
         options = {"weights": self.weights, **METHODS.get(method, _as_it_is)(self.weights)}
         inversion = optimize(self.generator, images, maps.masks(record["layer_map"], self.spaces), self.metric,
-                             steps=self.steps if steps is None else steps, seed=seed, progress=progress, **options)
+                             steps=self.steps if steps is None else steps, seed=seed,
+                             progress=progress, callback=callback, **options)
         return replace(inversion, **record)
 
     @torch.no_grad()
@@ -151,13 +153,14 @@ def load(name, device=None):
     if not _file(folder, "generator").is_file():
         raise FileNotFoundError(_missing(folder, "generator"))
     generator = load_generator(_file(folder, "generator")).to(device)
+    strengths = settings.get("strengths", {})
+    found = _load(folder, "directions", lambda path: load_tensors(path)[0]) or {}
     return Domain(
         str(name), generator, Metric(settings.get("metric", "st-lpips-vgg")).to(device),
         _load(folder, "predictor", lambda path: InvertibilityPredictor.load(path, device)),
         _load(folder, "segmenter", lambda path: Tidy(SceneSegmenter.load(path, device))),
-        _load(folder, "directions", lambda path: {k: v.to(device) for k, v in load_tensors(path)[0].items()}) or {},
-        strengths=settings.get("strengths", {}), tau=settings.get("tau", 0.225), steps=settings.get("steps", 200),
-        weights=Weights(**settings.get("weights", {})), folder=folder)
+        {name: found[name].to(device) for name in sorted(found, key=[*strengths, *found].index)},  # as listed there
+        strengths, settings.get("tau", 0.225), settings.get("steps", 200), Weights(**settings.get("weights", {})), folder)
 
 
 def pick_device(name=None):

@@ -59,25 +59,27 @@ def grid(images, titles=None, rows=None, columns=None, cell=CELL):
     """Images, or a list of rows of images, with a title over each column and a label before each row.
 
     images  (N, 3, H, W), a row; or a list of those, all of the same length.
-    titles  one for each column; rows: one label for each row.
+    titles  one for each column, or a list of those for each row; rows: one label for each row.
     columns breaks a single row into several.
     """
     table = [images] if torch.is_tensor(images) else list(images)
     if columns and len(table) == 1:
         table = list(table[0].split(columns))
     width = max(len(row) for row in table)
+    if titles is None or isinstance(titles[0], str):
+        titles = [titles or []] + [[]] * (len(table) - 1)
     with plt.rc_context(STYLE):
         height, across = table[0].shape[-2:]
         figure, axes = plt.subplots(len(table), width, squeeze=False, layout="constrained",
-                                    figsize=(cell * width, cell * height / across * len(table) + 0.2 * bool(titles)))
+                                    figsize=(cell * width, cell * height / across * len(table) + 0.2 * sum(map(bool, titles))))
         figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0)
         for r, row in enumerate(table):
             for c, axis in enumerate(axes[r]):
                 bare(axis)
                 if c < len(row):
                     axis.imshow(to_uint8(row[c]).numpy())
-                if titles is not None and r == 0 and c < len(titles):
-                    axis.set_title(titles[c], pad=3)
+                if c < len(titles[r]):
+                    axis.set_title(titles[r][c], pad=3)
             if rows is not None:
                 axes[r, 0].set_ylabel(rows[r])
     return figure
@@ -141,16 +143,15 @@ def show_error_maps(error_maps, spaces, image=None, highest=None):
 
 def show_edits(edits, original=None):
     """{direction: {strength: image (1, 3, H, W) or (3, H, W)}} -> one row a direction, from the weakest to the strongest."""
-    rows, labels, titles = [], [], []
-    for direction, strip in edits.items():
+    before = [] if original is None else [original.reshape(3, *original.shape[-2:])]
+    rows, titles = [], []
+    for strip in edits.values():
         strip = dict(sorted(strip.items()))
-        pictures = [image.reshape(3, *image.shape[-2:]) for image in strip.values()]
-        if original is not None:
-            pictures.insert(0, original.reshape(3, *original.shape[-2:]))
+        pictures = before + [image.reshape(3, *image.shape[-2:]) for image in strip.values()]
         rows.append(torch.stack([picture.cpu().float() for picture in pictures]))
-        labels.append(direction)
-        titles = titles or [f"{strength:+g}" if strength else "0" for strength in strip]
-    return grid(rows, titles=(["input"] if original is not None else []) + titles, rows=labels)
+        titles.append(["input"] * len(before) + [f"{strength:+.3g}" if strength else "0" for strength in strip])
+    same = all(row == titles[0] for row in titles)
+    return grid(rows, titles=titles[0] if same else titles, rows=list(edits))
 
 
 def widen(figure, inches):

@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import html
 from dataclasses import replace
 
 import ipywidgets as widgets
@@ -43,9 +44,10 @@ class State:
         """(1, 3, R, R): the inversion with every chosen edit."""
         return self.domain.edit(self.inversion, {name: value for name, value in self.strengths.items() if value})
 
-    def invert(self, progress=False):
-        """Invert the same image again, with the layer map of the chosen tau."""
-        found = self.domain.invert(self.inversion.inputs, layer_map=self.layer_map(), steps=self.steps, progress=progress)
+    def invert(self, callback=None):
+        """Invert the same image again, with the layer map of the chosen tau; callback(step, images) is for a preview."""
+        found = self.domain.invert(self.inversion.inputs, layer_map=self.layer_map(), steps=self.steps,
+                                   progress=False, callback=callback)
         self.inversion = replace(found, tau=self.tau, error_maps=self.inversion.error_maps,
                                  segments=self.inversion.segments)
 
@@ -107,7 +109,7 @@ class Panel(widgets.VBox):
                 function(*args)
                 self.error.value = ""
             except Exception as error:
-                self.error.value = f'<b style="color: #b00020">{type(error).__name__}: {error}</b>'
+                self.error.value = f'<b style="color: #b00020">{html.escape(f"{type(error).__name__}: {error}")}</b>'
         return guarded
 
     def _set(self, name, value):
@@ -126,10 +128,13 @@ class Panel(widgets.VBox):
     def _invert(self):
         self.again.disabled, self.again.description = True, "Inverting ..."
         try:
-            self.state.invert()
+            self.state.invert(callback=self._preview)
         finally:
             self.again.description = "Invert again"
             self._show()
+
+    def _preview(self, step, images):
+        self.picture.value = to_png(images)
 
     def _show(self):
         self.picture.value = to_png(self.state.image())

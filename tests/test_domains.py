@@ -83,6 +83,13 @@ def test_ranges_of_directions_come_from_the_domain(tiny):
     assert tiny.range_of("size") == (-1, 2) and tiny.range_of("trees") == (-3, 3)
 
 
+def test_directions_come_in_the_order_of_the_description(tiny, tiny_folder, tmp_path):
+    assert list(tiny.directions)[0] == "size"
+    folder = shutil.copytree(tiny_folder, tmp_path / "tiny")
+    (folder / "domain.json").write_text(json.dumps({"strengths": {"wheels": [-1, 1], "colour": [-1, 1]}}))
+    assert list(samlib.load(folder, "cpu").directions) == ["wheels", "colour", "size", "trees"]
+
+
 def test_names_that_are_not_known_are_answered_with_those_that_are(tiny, images):
     with pytest.raises(ValueError, match="'pti'; there are sam, w, w.*F4, F6"):
         tiny.invert(images, "pti")

@@ -70,6 +70,14 @@ def test_edits_are_a_row_each_sorted_by_strength():
     assert axes[1].images[0].get_array().max() == 0 and axes[3].images[0].get_array().min() == 255
 
 
+def test_edits_of_different_strengths_say_so_in_every_row():
+    def strip(*strengths):
+        return {strength: torch.zeros(3, 4, 4) for strength in strengths}
+
+    figure = figures.show_edits({"size": strip(-1, 1), "trees": strip(-2, 2)})
+    assert [axis.get_title() for axis in figure.axes] == ["-1", "+1", "-2", "+2"]
+
+
 def test_grid_breaks_a_row_and_leaves_the_rest_empty():
     figure = figures.grid(torch.zeros(5, 3, 4, 4), columns=3)
     assert [len(axis.images) for axis in figure.axes] == [1, 1, 1, 1, 1, 0]
