@@ -35,16 +35,38 @@ def test_the_segmenter_learns(discs):
     found = evaluate_segmenter(model, images, segments)
     assert falls(numbers["loss"]) and numbers["loss"].shape == (60,) and not model.training
     assert found["mean_iou"] > 0.8 and set(found["iou"]) == {"ground", "disc"}
+    assert found["mean_iou_true"] == found["mean_iou"]
     again, repeated = train_segmenter(images, segments, ("ground", "disc"), strength=0.3, **settings)
     assert torch.equal(numbers["loss"], repeated["loss"])
     with pytest.raises(ValueError, match="below 1"):
         train_segmenter(images, segments, ("ground",), **settings)
 
 
+def test_a_stray_class_counts_and_cleaning_removes_it():
+    class Stray(torch.nn.Module):
+        classes = ("ground", "disc", "bird")
+
+        def __init__(self):
+            super().__init__()
+            self.none = torch.nn.Parameter(torch.zeros(1))
+
+        def forward(self, images):
+            segments = (images[:, 0] > 0).long()
+            segments[:, 0, 0] = 2
+            return segments
+
+    images = torch.full((2, 3, 20, 20), -0.5)
+    images[..., 10:] = 0.5
+    truth = (images[:, 0] > 0).long()
+    found = evaluate_segmenter(Stray(), images, truth)
+    assert found["iou"]["bird"] == 0 and found["mean_iou"] == pytest.approx(found["mean_iou_true"] * 2 / 3)
+    assert evaluate_segmenter(Stray(), images, truth, smallest=0.01)["mean_iou"] == 1
+
+
 def test_class_weights_and_dice_by_hand():
     segments = torch.tensor([[[0, 0, 0, 1]]])
     weight = class_weights(segments, 2)
-    assert float(weight[1] / weight[0]) == pytest.approx(3**0.5)
+    assert float(weight[1] / weight[0]) == pytest.approx(3**0.25)
     assert float((weight * torch.tensor([0.75, 0.25])).sum()) == pytest.approx(1)
     sure = torch.where(torch.nn.functional.one_hot(segments, 3).movedim(-1, 1) > 0, 100.0, -100.0)
     assert float(dice_loss(sure, segments)) == pytest.approx(0)
@@ -86,6 +108,18 @@ def test_the_predictor_learns_maps_of_very_different_size(discs):
     assert found["mse"]["W+"] < maps[:, 0].float().var() and found["mse"]["F4"] < maps[:, 1].float().var()
     with torch.inference_mode():
         assert model(images).shape == (48, 2, 32, 32)
+
+
+@torch.inference_mode()
+def test_scaled_heads_scale_the_maps():
+    torch.manual_seed(0)
+    model = InvertibilityPredictor(SPACES, width=8, decoder=16, low_reduced=8).eval()
+    training.start_at(model, torch.tensor([0.5, 0.25]))
+    images = torch.randn(1, 3, 32, 32)
+    before, factors = model(images), torch.tensor([3.0, 0.01])
+    training.scale_heads(model, factors)
+    assert before.amin((0, 2, 3)).max() >= 0 and before.amax() > 0
+    torch.testing.assert_close(model(images), before * factors.view(1, 2, 1, 1))
 
 
 def test_the_published_recipe_is_there_and_others_are_refused(discs):

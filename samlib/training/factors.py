@@ -95,7 +95,7 @@ def train_factors(
         x = x + noise * loop.uniform(random, 0, 0.06, len(x), 1, 1, 1)
         return F.mse_loss(model(x.contiguous(memory_format=torch.channels_last)).float(), values[index])
 
-    optimizer = torch.optim.AdamW(model.parameters(), learning_rate, weight_decay=0.05)
+    optimizer = loop.adamw(model.parameters(), learning_rate, 0.05)
     settings = dict(steps=steps, batch=batch, optimizer=optimizer, seed=seed, progress=progress, label="factors")
     history = loop.fit(model, loss, len(images), **settings)
     return model, {"loss": history}

@@ -35,6 +35,12 @@ def poly(t: float) -> float:
     return (1 - t) ** 0.9
 
 
+def adamw(parameters, learning_rate: float, weight_decay: float) -> torch.optim.AdamW:
+    """One fused kernel a step where there is one."""
+    parameters = list(parameters)
+    return torch.optim.AdamW(parameters, learning_rate, weight_decay=weight_decay, fused=parameters[0].is_cuda)
+
+
 def autocast(device: torch.device):
     return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
 

@@ -34,7 +34,7 @@ def invert_everywhere(generator, metric, images: Tensor, optimize=optimize_image
     if max(map(len, found.losses.values()), default=0) < steps:
         raise KeyboardInterrupt
     with torch.inference_mode():
-        formed = found.images.to(images.device).clamp(-1, 1)
+        formed = found.images.to(images).clamp(-1, 1)
         pairs = zip(repeated.split(32), formed.split(32))
         errors = torch.cat([metric(x, y, spatial=True) for x, y in pairs])
         return {"error_maps": errors.unflatten(0, (n, -1)), "psnr": psnr(repeated, formed).unflatten(0, (n, -1))}
@@ -123,7 +123,7 @@ def at_size(maps: Tensor, size) -> Tensor:
 def optimizer_of(model: InvertibilityPredictor, recipe: str, learning_rate: float | None):
     """The optimizer and schedule of a recipe: "scratch", or "published" (SGD, ten times faster off the backbone)."""
     if recipe == "scratch":
-        return torch.optim.AdamW(model.parameters(), learning_rate or 2e-3, weight_decay=0.02), loop.one_cycle
+        return loop.adamw(model.parameters(), learning_rate or 2e-3, 0.02), loop.one_cycle
     if recipe != "published":
         raise ValueError(f"recipe {recipe!r} is not known; choose 'scratch' or 'published'")
     rate, backbone = learning_rate or 1e-4, model.sd_base.backbone
@@ -155,19 +155,17 @@ def train_predictor(
     architecture  goes to InvertibilityPredictor (backbone, width, backbone_state, ...).
     Returns S, in evaluation mode, and {"loss": (steps,)}, the mean square error over the variance of each space's maps.
     """
-    if len(images) != len(error_maps) or error_maps.shape[1] != len(tuple(spaces)):
-        raise ValueError(
-            f"{len(images)} images and error maps {tuple(error_maps.shape)} for {len(tuple(spaces))} spaces; wanted "
-            "one map of every space for every image"
-        )
+    wanted = (len(images), len(tuple(spaces)))
+    if tuple(error_maps.shape[:2]) != wanted:
+        shape = tuple(error_maps.shape)
+        raise ValueError(f"error maps {shape} for {wanted[0]} images and {wanted[1]} spaces; wanted one of each")
     device = loop.default_device(device)
     torch.manual_seed(seed)
     model = InvertibilityPredictor(spaces, **architecture).to(device)
     images, error_maps = loop.as_uint8(images).to(device), error_maps.to(device)
-    # The maps of F10 are far smaller than those of W+. Each space is learnt in units of its own deviation, and as ReLU
-    # is positively homogeneous, the last layer is scaled back afterwards and the network is unchanged by the detour.
+    # The maps of F10 are far smaller than those of W+: each space is learnt in units of its own deviation.
     scale = torch.stack([maps.float().std() for maps in error_maps.unbind(1)]).clamp(min=1e-6).view(-1, 1, 1)
-    start_at(model, error_maps.float().mean((0, 2, 3)) / scale.flatten())
+    start_at(model, torch.stack([maps.float().mean() for maps in error_maps.unbind(1)]) / scale.flatten())
 
     def loss(index: Tensor, random: torch.Generator) -> Tensor:
         x, truth = loop.flip(random, loop.as_float(images[index]), error_maps[index].float())
@@ -177,11 +175,16 @@ def train_predictor(
     optimizer, schedule = optimizer_of(model, recipe, learning_rate)
     settings = dict(steps=steps, batch=batch, optimizer=optimizer, schedule=schedule, seed=seed, progress=progress)
     history = loop.fit(model, loss, len(images), label="predictor", **settings)
-    with torch.no_grad():
-        for head, size in zip(model.heads.values(), scale.flatten()):
-            head.m[3].weight.mul_(size)
-            head.m[3].bias.mul_(size)
+    scale_heads(model, scale.flatten())
     return model, {"loss": history}
+
+
+@torch.no_grad()
+def scale_heads(model: InvertibilityPredictor, factors: Tensor) -> None:
+    """Multiply each space's maps by a factor > 0, through its last layer: ReLU is positively homogeneous."""
+    for head, factor in zip(model.heads.values(), factors):
+        head.m[3].weight.mul_(factor)
+        head.m[3].bias.mul_(factor)
 
 
 @torch.no_grad()
