@@ -39,7 +39,8 @@ class Settings:
     path_length: float = 2.0
     path_length_every: int = 8
     mixing: float = 0.9
-    ema_images: int = 10_000
+    ema_images: int = 20_000
+    settle: float = 0.3  # share of the run, at its end, over which the learning rate falls to a tenth
     seed: int = 0
 
 
@@ -109,14 +110,20 @@ class FlatAdam:
     def __init__(self, parameters, lr: float, lazy: float = 1.0):
         """`lazy`: regularized every k steps means lr and betas to the power k / (k + 1) (Karras et al. 2020, App. B)."""
         self.parameters = [p for p in parameters if p.requires_grad]
+        self.lr = lr * lazy
         first = self.parameters[0]
         self.flat = torch.zeros(sum(p.numel() for p in self.parameters), device=first.device)
         start = 0
         for p in self.parameters:
             p.grad = self.flat[start:].as_strided(p.shape, p.stride())
             start += p.numel()
-        self.adam = torch.optim.Adam(self.parameters, lr=lr * lazy, betas=(0.0, 0.99**lazy), eps=1e-8,
+        self.adam = torch.optim.Adam(self.parameters, lr=self.lr, betas=(0.0, 0.99**lazy), eps=1e-8,
                                      fused=first.is_cuda)
+
+    def rate(self, share: float):
+        """Sets the learning rate to this share of the one it began with."""
+        for group in self.adam.param_groups:
+            group["lr"] = self.lr * share
 
     def step(self):
         if distributed.is_initialized():
@@ -286,16 +293,18 @@ def train(images: torch.Tensor, out: Path | str, settings: Settings = Settings()
     if main:
         (out / "settings.json").write_text(json.dumps(asdict(settings), indent=1))
     bar = tqdm(total=settings.images, initial=training.shown, unit="img", disable=not (main and progress))
-    stop = torch.zeros([], device=training.device)
+    done = torch.zeros([], device=training.device)
     try:
-        while training.shown < settings.images:
+        while training.shown < settings.images and done < 1:
             log = training.step()
             bar.update(settings.batch * training.world)
             if training.steps % report_every:
                 continue
-            stop.fill_(time.monotonic() - begin > seconds)  # the processes stop at the same step
+            done.fill_(max(training.shown / settings.images, (time.monotonic() - begin) / seconds))
             if distributed.is_initialized():
-                distributed.broadcast(stop, 0)
+                distributed.broadcast(done, 0)  # the processes slow down and stop at the same step
+            for adam in (training.g_adam, training.d_adam):
+                adam.rate(min(1.0, 0.1 + 0.9 * (1 - float(done)) / settings.settle))
             if main:
                 row = {k: [round(x, 4) for x in v.flatten().tolist()] for k, v in log.items()}
                 row = {"images": training.shown, "seconds": round(time.monotonic() - begin, 1)} | row
@@ -303,8 +312,6 @@ def train(images: torch.Tensor, out: Path | str, settings: Settings = Settings()
                     file.write(json.dumps(row) + "\n")
                 if on_report:
                     on_report(training, row)
-            if stop:
-                break
     except KeyboardInterrupt:
         pass
     bar.close()

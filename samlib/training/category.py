@@ -1,0 +1,251 @@
+"""Everything a built-in domain is made of, stage by stage, each from the files of those before it.
+
+    gan -> segmenter, factors, inversions -> predictor, directions -> evaluate
+
+A stage writes its files into the output folder when it is done; what is there is not made again. `gan` runs on several
+GPUs under torchrun; `inversions` takes a part of the images, so that several GPUs can share it.
+"""
+
+import json
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import distributed
+from tqdm.auto import tqdm
+
+from .. import directions as find
+from .. import paths
+from ..checkpoints import load_generator, save_tensors
+from ..metrics import ImageFeatures, factor_spread, kid
+from ..perceptual import Metric
+from ..scenes import SEGMENTS, render
+from ..segmenters import SceneSegmenter
+from . import gan
+from .factors import FactorRegressor, evaluate_factors, train_factors
+from .loop import as_uint8, predict
+from .predictor import evaluate_predictor, inversion_dataset, load_inversions, train_predictor
+from .segmenter import evaluate_segmenter, train_segmenter
+
+GAN_SEED, NETWORK_SEED, INVERSION_SEED, TEST_SEED = 0, 1, 2, 3  # of the scenes: no stage is measured on what it saw
+
+PROFILES = {
+    "full": dict(gan=gan.Settings(), metric="st-lpips-vgg", scenes=40_000, networks=8_000, network_steps=2000,
+                 inversions=1_280, inversion_steps=150, predictor_steps=3000, codes=12_000, test=64),
+    # A minute on a CPU: it shows that every stage runs, and no more.
+    "quick": dict(gan=gan.Settings(resolution=64, channel_base=512, channel_max=32, w_dim=32, judges="stylegan2",
+                                   images=64, batch=4), metric="st-lpips-alex", scenes=32, networks=16,
+                  network_steps=4, inversions=4, inversion_steps=3, predictor_steps=3, codes=64, test=2),
+}
+
+# Edit -> the change it asks of each factor, in standard deviations; factors left out shall stay.
+EDITS = {
+    "cars": {"size": {"size": 1}, "trees": {"trees": 1}, "wheel_type": {"wheel_type": 1},
+             "red": {"red": 0.6, "green": -0.6, "blue": -0.6}, "blue": {"red": -0.6, "green": -0.3, "blue": 0.6},
+             "pose": {"pose": 1}, "van": {"tail": 1}, "buildings": {"buildings": 1}},
+}
+# Factors that others determine, or that hardly show: no direction has to leave them alone.
+DEPENDENT = {"cars": ("lightness", "distance", "front")}
+
+
+def scenes(category: str, indices, size: int, seed: int, device, challenging: bool = False, chunk: int = 64):
+    """Rendered scenes on `device`: images (N, 3, H, W) and segments (N, H, W) as uint8, factors name -> (N,) on the CPU."""
+    parts = []
+    fused = torch.device(device).type == "cuda"
+    for start in tqdm(range(0, len(indices), chunk), desc="rendering", mininterval=5):
+        part = render(category, seed, indices[start:start + chunk], size, challenging, device, compile=fused)
+        parts.append((as_uint8(part.images), part.segments.byte(), part.factors))
+    factors = {name: torch.cat([p[2][name].cpu() for p in parts]) for name in parts[0][2]}
+    return torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts]), factors
+
+
+def train_gan(category, out, profile, device, seconds=float("inf")):
+    """The generator. Each process of a torchrun renders its own share of the scenes."""
+    rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    if world > 1:
+        torch.cuda.set_device(rank)
+        device = torch.device("cuda", rank)
+        distributed.init_process_group("nccl", device_id=device)
+    settings = profile["gan"]
+    begin = time.monotonic()
+    images, _, _ = scenes(category, range(rank, profile["scenes"], world), settings.resolution, GAN_SEED, device)
+    seconds -= time.monotonic() - begin
+
+    def report(training, row):
+        print(row, flush=True)
+        if training.steps % 1000 == 0:
+            z = torch.randn(24, training.ema.z_dim, generator=torch.Generator().manual_seed(0)).to(device)
+            samples = training.ema.synthesis(training.ema.mapping(z), noise="const").clamp(-1, 1)
+            save_grid(samples, out / f"samples-{training.steps:06d}.jpg", 8)
+
+    gan.train(images, out, settings, seconds, on_report=report)
+    if world > 1:
+        distributed.destroy_process_group()
+
+
+def train_segmenter_stage(category, out, profile, device):
+    half, size = profile["networks"] // 2, profile["gan"].resolution
+    plain = scenes(category, range(half), size, NETWORK_SEED, device)
+    hard = scenes(category, range(half, 2 * half), size, NETWORK_SEED, device, challenging=True)
+    images, segments = (torch.cat([a, b]) for a, b in zip(plain[:2], hard[:2]))
+    model, _ = train_segmenter(images, segments, SEGMENTS[category], steps=profile["network_steps"], device=device)
+    test = range(profile["test"])
+    measured = {kind: evaluate_segmenter(model, *scenes(category, test, size, TEST_SEED, device, kind == "challenging")[:2])
+                for kind in ("ordinary", "challenging")}
+    model.save(out / "segmenter.safetensors")
+    write_json(out / "segmenter.json", measured)
+
+
+def train_factors_stage(category, out, profile, device):
+    size = profile["gan"].resolution
+    images, _, factors = scenes(category, range(profile["networks"]), size, NETWORK_SEED, device)
+    model, _ = train_factors(images, factors, steps=profile["network_steps"], device=device)
+    images, _, factors = scenes(category, range(4 * profile["test"]), size, TEST_SEED, device)
+    model.save(out / "factors.safetensors")
+    write_json(out / "factors.json", evaluate_factors(model, images, factors))
+
+
+def invert_stage(category, out, profile, device, part=0, parts=1):
+    """Single-space inversions of scenes, half of them challenging (Sec. 3.1), and of the held-out test scenes."""
+    generator, metric, options = inverter(out, profile, device)
+    for name, seed, count in (("inversions", INVERSION_SEED, profile["inversions"]), ("test", TEST_SEED, profile["test"])):
+        for kind in ("challenging", "ordinary"):
+            indices = range(part, count // (2 if name == "inversions" else 1), parts)
+            images, _, _ = scenes(category, indices, generator.resolution, seed, device, kind == "challenging")
+            inversion_dataset(generator, metric, images, out / f"{name}-{kind}-{part}", steps=profile["inversion_steps"],
+                              **options)
+
+
+def inverter(out, profile, device):
+    generator = load_generator(out / "generator.safetensors").to(device)
+    metric, options = Metric(profile["metric"]).to(device), {}
+    if device.type == "cuda":
+        generator, metric = generator.to(memory_format=torch.channels_last), metric.to(memory_format=torch.channels_last)
+        options["precision"] = torch.bfloat16
+    return generator, metric, options
+
+
+def train_predictor_stage(category, out, profile, device):
+    data = load_inversions(sorted(out.glob("inversions-*/*.safetensors")))
+    model, history = train_predictor(data["images"], data["error_maps"], data["spaces"], steps=profile["predictor_steps"],
+                                     backbone="resnet18", device=device)
+    model.save(out / "predictor.safetensors")
+    measured = {"loss": float(history["loss"][-50:].mean())}
+    for kind in ("ordinary", "challenging"):
+        test = load_inversions(sorted(out.glob(f"test-{kind}-*/*.safetensors")))
+        measured[kind] = evaluate_predictor(model, test["images"], test["error_maps"])
+        measured[kind]["psnr"] = dict(zip(data["spaces"], test["psnr"].mean(0).tolist()))
+    write_json(out / "predictor.json", measured)
+
+
+def directions_stage(category, out, profile, device):
+    """Supervised directions for the edits, from factors read off generated images, and the first of PCA."""
+    generator = load_generator(out / "generator.safetensors").to(device)
+    regressor = FactorRegressor.load(out / "factors.safetensors", device)
+    w = find.sample_w(generator, profile["codes"])
+    with torch.inference_mode():
+        read = torch.cat([regressor(generator.synthesis(part[:, None].expand(-1, generator.num_layers, -1), noise="none")
+                                    .clamp(-1, 1)) for part in w.split(64)])
+    free = [i for i, name in enumerate(regressor.names) if name not in DEPENDENT[category]]
+    solved = dict(zip([regressor.names[i] for i in free], find.supervised(w, read[:, free])))
+    results, measured = {}, {}
+    for name, wanted in EDITS[category].items():
+        direction = sum(amount * solved[factor] for factor, amount in wanted.items())
+        index = regressor.names.index(next(iter(wanted)))
+        rows = find.choose_rows(generator, regressor, w[:64], direction, index)
+        results[name] = find.to_rows(direction, rows, generator.num_layers)
+        change = find.effect(generator, regressor, w[:256], results[name])
+        measured[name] = {"rows": [rows.start, rows.stop], "effect": dict(zip(regressor.names, change.tolist()))}
+    components, _ = find.pca(generator, 4)
+    for i, component in enumerate(components):
+        results[f"pca{i + 1}"] = find.to_rows(component, range(generator.num_layers), generator.num_layers)
+    save_tensors(results, out / "directions.safetensors", half=False)
+    write_json(out / "directions.json", measured)
+
+
+@torch.inference_mode()
+def generator_stage(category, out, profile, device, count=4096):
+    """KID beside that of two sets of renders, the spread of each factor, and a grid to look at."""
+    count = min(count, profile["codes"])
+    generator = load_generator(out / "generator.safetensors").to(device)
+    z = torch.randn(count, generator.z_dim, generator=torch.Generator().manual_seed(1)).to(device)
+    fakes = torch.cat([as_uint8(generator.synthesis(generator.mapping(part), noise="const")) for part in z.split(64)])
+    reals = scenes(category, range(2 * count), generator.resolution, TEST_SEED, device)[0]
+    features = ImageFeatures().to(device)
+    fake, one, two = (features.of(x) for x in (fakes, reals[:count], reals[count:]))
+    regressor = FactorRegressor.load(out / "factors.safetensors", device)
+    read = [dict(zip(regressor.names, predict(regressor, x).unbind(1))) for x in (fakes, reals)]
+    write_json(out / "generator.json", {"kid": kid(fake, one), "kid_renders": kid(two, one), "images": count,
+                                        "spread": factor_spread(*read)})
+    save_grid(torch.cat([fakes[:32], reals[:32]]).float() / 127.5 - 1, out / "generated-rendered.png", 8)
+
+
+def save_grid(images, path, columns):
+    from torchvision.utils import make_grid
+
+    from ..images import write_image
+
+    write_image(path, make_grid(images.cpu(), columns, padding=2, pad_value=1.0)[None])
+
+
+def write_json(path, values):
+    with paths.atomic_file(path) as temporary:
+        temporary.write_text(json.dumps(values, indent=1))
+    print(path.name, json.dumps(values), flush=True)
+
+
+STAGES = {
+    "gan": (train_gan, "generator.safetensors"),
+    "segmenter": (train_segmenter_stage, "segmenter.safetensors"),
+    "factors": (train_factors_stage, "factors.safetensors"),
+    "inversions": (invert_stage, None),  # resumes by itself, file by file
+    "predictor": (train_predictor_stage, "predictor.safetensors"),
+    "directions": (directions_stage, "directions.safetensors"),
+    "generator": (generator_stage, "generator.json"),
+}
+
+
+def train(category: str, out, stages=tuple(STAGES), profile: str = "full", device=None, **options):
+    """Runs `stages` in order into the folder `out`; a stage whose file is there is skipped. Prints what it measures."""
+    if category not in SEGMENTS:
+        raise ValueError(f"no category {category!r}; there are {', '.join(SEGMENTS)}")
+    if unknown := [s for s in stages if s not in STAGES]:
+        raise ValueError(f"no stage {', '.join(unknown)}; there are {', '.join(STAGES)}")
+    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    if device.type == "cuda":
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    for name in stages:
+        run, result = STAGES[name]
+        if result and (out / result).exists() and name != "gan":  # gan goes on from its checkpoint
+            print(f"{name}: {result} is there, skipped")
+            continue
+        begin = time.monotonic()
+        wanted = {"gan": ("seconds",), "inversions": ("part", "parts")}.get(name, ())
+        run(category, out, PROFILES[profile], device, **{k: v for k, v in options.items() if k in wanted})
+        print(f"{name}: {time.monotonic() - begin:.0f} s", flush=True)
+
+
+def main(arguments=None):
+    import argparse
+
+    parser = argparse.ArgumentParser(prog="python -m samlib.training.category", description=__doc__.split("\n")[0])
+    parser.add_argument("category")
+    parser.add_argument("stages", nargs="*", default=list(STAGES))
+    parser.add_argument("--out", required=True)
+    parser.add_argument("--profile", default="full", choices=list(PROFILES))
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="of the GAN's training")
+    parser.add_argument("--images", type=int, help="shown to the GAN")
+    parser.add_argument("--part", type=int, default=0)
+    parser.add_argument("--parts", type=int, default=1)
+    a = parser.parse_args(arguments)
+    if a.images:
+        PROFILES[a.profile]["gan"] = replace(PROFILES[a.profile]["gan"], images=a.images)
+    train(a.category, a.out, a.stages, a.profile, seconds=a.seconds, part=a.part, parts=a.parts)
+
+
+if __name__ == "__main__":
+    main()
