@@ -13,7 +13,7 @@ demo: install
 	$(RUN) -m samlib demo
 
 test: install
-	$(RUN) -m pytest
+	$(RUN) -m pytest -n 2 --dist loadscope
 	$(RUN) -m pytest --nbval --nbval-current-env --nbval-kernel-name python3 notebooks
 
 install: $(VENV)/.installed

@@ -23,7 +23,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def main(arguments=None):
-    """Run a command -> its exit code: 0; 2 for bad input, with one line on stderr and nothing written; 130 for Ctrl-C."""
+    """Run a command -> its exit code: 0; 2 for bad input, after one line on stderr and with nothing written; 130: Ctrl-C."""
     options = parser().parse_args(arguments)
     try:
         options.run(options)
@@ -133,9 +133,10 @@ def run_edit(options):
 def run_domains(options):
     for name in domains():
         domain = load(name, "cpu")
-        print(f"{name}: {domain.generator.resolution} px, spaces {' '.join(space.name for space in domain.spaces)}, tau {domain.tau:g}")
+        ranges = {direction: domain.range_of(direction) for direction in domain.directions}
+        print(f"{name}: {domain.generator.resolution} px, spaces {' '.join(s.name for s in domain.spaces)}, tau {domain.tau:g}")
         print("    methods:", ", ".join(domain.methods))
-        print("    directions:", ", ".join(f"{d} ({domain.range_of(d)[0]:g} to {domain.range_of(d)[1]:g})" for d in domain.directions))
+        print("    directions:", ", ".join(f"{direction} ({low:g} to {high:g})" for direction, (low, high) in ranges.items()))
 
 
 def run_demo(options):

@@ -1,3 +1,4 @@
+import hashlib
 import json
 import shutil
 
@@ -130,6 +131,16 @@ def test_domains_lists_folders_that_have_a_description(tiny_folder, monkeypatch)
 def test_a_photograph_goes_through(tiny, photo):
     inversion = tiny.invert(read_image(photo, 64), progress=False)
     assert inversion.images.isfinite().all() and inversion.images.abs().max() <= 1
+
+
+def test_every_data_file_has_its_row_and_digest():
+    table = (paths.DATA / "README.md").read_text()
+    for file in sorted(paths.DATA.rglob("*")):
+        if file.is_file() and file.name != "README.md":
+            digest = hashlib.sha256(file.read_bytes()).hexdigest()
+            name = file.relative_to(paths.DATA).as_posix()
+            assert f"`{name}`" in table, f"no row for {name} in data/README.md; its SHA-256 is {digest}"
+            assert digest in table, f"data/README.md has another SHA-256 for {name}; it is {digest}"
 
 
 def test_shipped_descriptions_are_whole():

@@ -1,10 +1,12 @@
 import asyncio
 import io
 
+import nbformat
 import pytest
 import torch
 from PIL import Image
 
+from samlib import notebooks
 from samlib.studio import Debounce, Panel, State
 
 
@@ -108,3 +110,18 @@ def test_debounce_without_an_event_loop_calls_at_once():
     calls = []
     Debounce(lambda: calls.append(1))()
     assert calls == [1]
+
+
+def test_in_a_kernel_a_dragged_slider_is_drawn_once_it_rests(tiny_folder, tmp_path):
+    cells = ["folder = ''",
+             "import samlib, torch\nfrom samlib.studio import Panel\nd = samlib.load(folder, 'cpu')\n"
+             "panel = Panel(d, d.invert(torch.zeros(1, 3, 64, 64), steps=1, progress=False))\n"
+             "drawn = []\npanel.picture.observe(lambda change: drawn.append(change), 'value')\n"
+             "for value in (0.5, 1.0, 1.5):\n    panel.sliders['size'].value = value\n"
+             "assert drawn == []",
+             "import asyncio\nawait asyncio.sleep(0.5)\nassert len(drawn) == 1 and panel.error.value == ''"]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    notebook.cells[0].metadata["tags"] = ["parameters"]
+    notebook.metadata["kernelspec"] = {"name": "python3", "language": "python", "display_name": "Python 3"}
+    nbformat.write(notebook, tmp_path / "drag.ipynb")
+    notebooks.run(tmp_path / "drag.ipynb", tmp_path / "out", {"folder": str(tiny_folder)}, progress=False)
