@@ -1,0 +1,92 @@
+import json
+import math
+
+import pytest
+import torch
+
+from samlib.scenes import SEGMENTS
+from samlib.training import evaluate as evaluation
+from samlib.training import measures
+from samlib.training.factors import FactorRegressor
+
+
+@pytest.fixture(scope="module")
+def folder(tiny_folder, tmp_path_factory):
+    """The tiny domain with a regressor of untrained weights, and without a domain.json."""
+    folder = tmp_path_factory.mktemp("evaluated")
+    for file in tiny_folder.glob("*.safetensors"):
+        (folder / file.name).write_bytes(file.read_bytes())
+    torch.manual_seed(0)
+    FactorRegressor(["size", "trees"], channels=(8, 8), hidden=8).eval().save(folder / "factors.safetensors")
+    return folder
+
+
+def call(folder, out, *more):
+    return evaluation.main([str(folder), "--category", "cars", "--out", str(out), "--images", "2", "--steps", "2",
+                            "--metric", "st-lpips-alex", "--device", "cpu", "--quantiles", "2", *more])
+
+
+def test_all_parts(folder, tmp_path):
+    assert call(folder, tmp_path / "all.json") == 0
+    found = json.loads((tmp_path / "all.json").read_text())
+    plain, rows = found["reconstruction"]["challenging"], found["reconstruction"]["challenging"]["sam"]
+    assert {"W+", "F4", "F6", "sam"} == {*plain} and len(rows) == 3
+    assert all(math.isclose(sum(row["shares"].values()), 1, abs_tol=1e-5) for row in rows)
+    assert found["tau"]["tau"] in [row["tau"] for row in rows]
+    # Neither size nor trees: nothing to read the effect of these edits with.
+    assert all("skipped" in found["edits"][name] for name in ("wheels", "colour"))
+    assert found["edits"]["size"]["w+"]["change_all"] != 0
+    assert max(found["laws"]["images_float64"], found["laws"]["w_plus_float64"]) < 1e-9
+    assert {file.name for file in tmp_path.glob("*.jpg")} == {"all-edit-size.jpg", "all-edit-trees.jpg", "all-methods.jpg"}
+
+
+def test_a_part_that_fails_leaves_the_others(folder, tmp_path):
+    for file in folder.glob("[!f]*.safetensors"):
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    assert call(tmp_path, tmp_path / "some.json", "--parts", "edits", "pictures", "--tau", "0.3") == 1
+    found = json.loads((tmp_path / "some.json").read_text())
+    assert "error" in found["edits"] and "error" not in found["pictures"] and "SAM 0.3" in found["pictures"]["columns"]
+
+
+class Row:
+    """A Run that has only numbers: PSNR, LPIPS and share of W+ for each tau."""
+
+    class domain:
+        spaces = ("W+",)
+
+    def __init__(self, rows):
+        self.rows = {"W+": (15.0, 0.5, 1.0), **rows}
+
+    def once(self, key, make):
+        psnr, lpips, share = self.rows.get(key[2], (0.0, 1.0, 0.0))
+        return {"psnr": psnr, "lpips": lpips, "shares": {"W+": share}, "tau": key[2]}
+
+
+@pytest.mark.parametrize("rows, tau, reached", [
+    ({0.1: (25.0, 0.1, 0.1), 0.2: (19.1, 0.34, 0.6), 0.3: (18.9, 0.3, 0.8)}, 0.2, True),  # 0.3 gains 3.9 dB only
+    ({0.1: (18.0, 0.1, 0.1), 0.2: (19.1, 0.36, 0.6), 0.3: (16.0, 0.3, 0.8)}, 0.2, False),  # 0.2: LPIPS 0.72 times W+
+])
+def test_choice_of_tau(monkeypatch, rows, tau, reached):
+    monkeypatch.setattr(measures, "quantile_taus", lambda run: list(rows))
+    run, result = Row(rows), {}
+    measures.choose_tau(run, result, lambda: None)
+    assert (run.tau, result["reached"]) == (tau, reached)
+
+
+def test_the_segment_of_an_edit():
+    ids = [SEGMENTS["cars"].index(name) for name in ("sky", "tree", "car", "wheel")]
+
+    class Scenes:
+        category = "cars"
+
+        def scenes(self, kind):
+            return None, torch.tensor([[ids]])
+
+    assert measures.concerned(Scenes(), "trees").tolist() == [[[False, True, False, False]]]
+    assert measures.concerned(Scenes(), "size").tolist() == [[[False, False, True, True]]]
+
+
+def test_inside_is_the_mean_of_a_region():
+    values, region = torch.tensor([[[1.0, 3.0, 9.0]]] * 2), torch.tensor([[[1, 1, 0]], [[0, 0, 0]]]).bool()
+    found = measures.inside(values, region)
+    assert found[0] == 2 and found[1].isnan()
