@@ -131,7 +131,6 @@ METHODS = {
     "w+": _as_it_is,
     "gaussian": lambda weights: {"weights": replace(weights, gaussian=GAUSSIAN_WEIGHT)},
 }
-TRAINING = {"generator": "gan", "predictor": "predictor", "segmenter": "segmenter", "directions": "directions"}
 
 
 def domains():
@@ -184,5 +183,6 @@ def _load(folder, part, read):
 
 
 def _missing(folder, part):
+    stage = "gan" if part == "generator" else part
     return (f"{_file(folder, part)} is missing: fetch it, or train it with "
-            f"`python -m samlib.training.{TRAINING[part]} {folder.name}`")
+            f"`python -m samlib.training.category {folder.name} {stage} --out {folder}`")

@@ -135,12 +135,10 @@ def test_a_photograph_goes_through(tiny, photo):
 
 def test_every_data_file_has_its_row_and_digest():
     table = (paths.DATA / "README.md").read_text()
-    for file in sorted(paths.DATA.rglob("*")):
-        if file.is_file() and file.name != "README.md":
-            digest = hashlib.sha256(file.read_bytes()).hexdigest()
-            name = file.relative_to(paths.DATA).as_posix()
-            assert f"`{name}`" in table, f"no row for {name} in data/README.md; its SHA-256 is {digest}"
-            assert digest in table, f"data/README.md has another SHA-256 for {name}; it is {digest}"
+    files = [file for file in sorted(paths.DATA.rglob("*")) if file.is_file() and file.name != "README.md"]
+    digests = {file.relative_to(paths.DATA).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+    missing = [f"`{name}` {digest}" for name, digest in digests.items() if f"`{name}`" not in table or digest not in table]
+    assert not missing, "data/README.md has no row, or another SHA-256, for:\n" + "\n".join(missing)
 
 
 def test_shipped_descriptions_are_whole():
