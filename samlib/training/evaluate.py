@@ -33,7 +33,7 @@ from .measures import PARTS, invert
 
 @dataclass
 class Run:
-    """A domain, the scenes it is measured on, and the inversions so far; each is computed when it is first asked for."""
+    """A domain, the scenes it is measured on, and its inversions; each is computed when it is first asked for."""
 
     domain: Domain
     category: str
@@ -53,7 +53,8 @@ class Run:
         """images (N, 3, R, R) in [-1, 1] and true segments (N, R, R) of "ordinary" or "challenging" scenes."""
         def make():
             size, device = self.domain.generator.resolution, self.domain.device
-            images, segments, _ = scenes(self.category, range(self.count), size, TEST_SEED, device, kind == "challenging")
+            challenging = kind == "challenging"
+            images, segments, _ = scenes(self.category, range(self.count), size, TEST_SEED, device, challenging)
             return images.float() / 127.5 - 1, segments.long()
         return self.once(("scenes", kind), make)
 
@@ -104,7 +105,7 @@ def load(folder, device, metric=None):
 
 
 def evaluate(run, parts=tuple(PARTS)):
-    """Runs the parts in order -> {part: its numbers, "error" among them if it failed}, written to `run.out` as they come."""
+    """Runs the parts in order -> {part: its numbers, and "error" if it failed}, written to `run.out` as they come."""
     results = {"images": run.count, "steps": run.steps, "metric": run.domain.metric.name}
 
     def write():

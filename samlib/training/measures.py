@@ -148,8 +148,8 @@ def edits(run, result, write):
             pictures[label], change, rest = edited(run, regressor, name, method)
             row[label] = {"change": float(change[allowed].mean()), "change_all": float(change.mean()),
                           **{key: float(value[allowed].mean()) for key, value in rest.items()}}
-        row["ratio"] = row["sam"]["change"] / row["w+"]["change"]
-        row["rest_ratio"] = row["sam"]["rest_lpips"] / row["w+"]["rest_lpips"]
+        for key, of in (("ratio", "change"), ("rest_ratio", "rest_lpips")):
+            row[key] = row["sam"][of] / row["w+"][of] if row["w+"][of] else float("nan")
         order = allowed.int().argsort(descending=True, stable=True)  # those that count come first
         strip(run, order[:8], pictures, first, tau, f"edit-{name}.jpg")
         write()
@@ -177,7 +177,7 @@ def pictures(run, result, write):
 
 
 def laws(run, result, write, count=4, steps=20):
-    """A batch against single runs, each image with its own masks: the largest difference, relative to the largest value.
+    """A batch against single runs, each image with its own masks: largest difference, relative to the largest value.
 
     Single precision, and double: Adam enlarges rounding from step to step, so only the second shows a mistake.
     """
@@ -187,8 +187,9 @@ def laws(run, result, write, count=4, steps=20):
     for label, dtype in (("float32", torch.float32), ("float64", torch.float64)):
         domain = replace(run.domain, generator=copy.deepcopy(run.domain.generator).to(dtype),
                          metric=copy.deepcopy(run.domain.metric).to(dtype))
-        together, *alone = [invert(domain, images[part].to(dtype), layer_map[:count][part], steps, statistics=statistics)
-                            for part in (slice(count), *(slice(i, i + 1) for i in range(len(images))))]
+        parts = slice(count), *(slice(i, i + 1) for i in range(len(images)))
+        together, *alone = [invert(domain, images[part].to(dtype), layer_map[part], steps, statistics=statistics)
+                            for part in parts]
         for key in ("images", "w_plus"):
             one, many = torch.cat([getattr(x, key) for x in alone]), getattr(together, key)
             result[f"{key}_{label}"] = float((one - many).abs().max() / many.abs().max())
