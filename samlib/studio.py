@@ -20,7 +20,7 @@ class State:
     def __init__(self, domain, inversion, steps=None):
         if len(inversion) != 1:
             raise ValueError(f"the studio shows one image; the inversion has {len(inversion)}: give inversion[i]")
-        self.domain, self.inversion, self.steps = domain, inversion, steps
+        self.domain, self.inversion, self.steps = domain, inversion.to(domain.device), steps
         self.tau = domain.tau if inversion.tau is None else float(inversion.tau[0])
         self.strengths = dict.fromkeys(domain.directions, 0.0)
 
