@@ -72,6 +72,12 @@ class Debounce:
         self.waiting = loop.call_later(self.delay, self.function)
 
 
+def square(side):
+    """An image widget of `side` pixels, which a taller neighbour does not stretch."""
+    layout = widgets.Layout(width=f"{side}px", height=f"{side}px", flex="0 0 auto", align_self="flex-start")
+    return widgets.Image(format="png", layout=layout)
+
+
 class Panel(widgets.VBox):
     """The widgets around a State: `Panel(domain, inversion)` at the end of a cell shows them.
 
@@ -80,8 +86,7 @@ class Panel(widgets.VBox):
 
     def __init__(self, domain, inversion, steps=None):
         self.state = State(domain, inversion, steps)
-        self.picture = widgets.Image(format="png", width=384)
-        self.map = widgets.Image(format="png", width=160)
+        self.picture, self.map = square(384), square(160)
         self.error, self.note = widgets.HTML(), widgets.HTML()
         self.tau = widgets.FloatSlider(self.state.tau, min=0, max=1, step=0.025, description="tau",
                                        disabled=not self.state.can_select)
