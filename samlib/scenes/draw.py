@@ -100,6 +100,19 @@ def settings(category, seed, indices):
     return p, {name: factors[name] for name in FACTORS[category]}
 
 
+def codes(category, seed, indices):
+    """The uniform numbers in [0, 1) that ordinary scenes are drawn from: (N, K), float64 on the CPU, K fixed by the category.
+
+    They determine the picture: a generator can be taught what each means before it is trained to look real.
+    """
+    module = MODULES[category]
+    table = uniforms(NUMBERS, category, seed, indices)
+    u = _Draw(table)
+    factors, bearing, rgb = module.sample(u)
+    _settings(u, factors, bearing, rgb)
+    return u.table[:, :u.next]
+
+
 def _flat(p, names, mask, *values):
     """The rays where mask (N, P) holds: their places, their parameters of those names (M,), and values (N, P) as (M,)."""
     image, ray = torch.nonzero(mask, as_tuple=True)

@@ -1,8 +1,9 @@
 """Training of StyleGAN2 (Karras et al. 2020) on images held in memory: non-saturating loss, lazy R1 and path-length
 regularization, style mixing, EMA; one or several GPUs (run under torchrun); stops and resumes at any point.
 
-The images are judged by the StyleGAN2 discriminator, by the projected one (projected.py), or by both, which is the
-ensemble of Kumari et al. (CVPR 2022) and what the shipped generators were trained with.
+The images are judged by the StyleGAN2 discriminator, by the projected one (projected.py), or by both, an ensemble as
+in Kumari et al. (CVPR 2022). Where the codes that the images were drawn from are known, as those of the built-in scenes
+are, the generator first learns to redraw them (paired.py), and the judges come in when it can.
 """
 
 import copy
@@ -18,6 +19,7 @@ from torch import distributed
 
 from ..checkpoints import save_generator
 from ..stylegan2 import Discriminator, Generator, default_channels
+from .paired import PairedLoss, to_normal
 from .projected import ProjectedDiscriminator, augment
 
 
@@ -29,7 +31,7 @@ class Settings:
     channel_base: int = 6144
     channel_max: int = 256
     w_dim: int = 256
-    mapping_layers: int = 4
+    mapping_layers: int = 6
     judges: str = "both"  # "stylegan2", "projected" or "both"
     images: int = 1_000_000
     batch: int = 32
@@ -40,6 +42,11 @@ class Settings:
     path_length_every: int = 8
     mixing: float = 0.9
     ema_images: int = 20_000
+    noise: str = "random"
+    paired: float = 5.0  # weight of the loss on images whose codes are known, beside that of the judges
+    warm_up: float = 0.6  # share of the run in which it stands alone
+    warm_lr: float = 0.004
+    warm_mapping: float = 50.0  # factor of the mapping's learning rate then: it has everything to learn from pairs
     settle: float = 0.3  # share of the run, at its end, over which the learning rate falls to a tenth
     seed: int = 0
 
@@ -73,9 +80,9 @@ def r1_penalty(judge: Discriminator, real: torch.Tensor) -> torch.Tensor:
     return gradient.square().sum((1, 2, 3)).mean()
 
 
-def path_length_penalty(generator: Generator, w: torch.Tensor, mean: torch.Tensor) -> torch.Tensor:
+def path_length_penalty(generator: Generator, w: torch.Tensor, mean: torch.Tensor, noise: str = "random") -> torch.Tensor:
     """Squared distance of |J_w^T y| to its running `mean`, which is updated in place (Karras et al. 2020, Eq. 4)."""
-    image = generator.synthesis(w, noise="random")
+    image = generator.synthesis(w, noise=noise)
     y = torch.randn_like(image) / image[0, 0].numel() ** 0.5
     (gradient,) = torch.autograd.grad((image * y).sum(), w, create_graph=True)
     lengths = gradient.square().sum(2).mean(1).sqrt()
@@ -107,23 +114,26 @@ def graphed(step, device):
 class FlatAdam:
     """Adam over one flat gradient, which several GPUs average in a single call."""
 
-    def __init__(self, parameters, lr: float, lazy: float = 1.0):
-        """`lazy`: regularized every k steps means lr and betas to the power k / (k + 1) (Karras et al. 2020, App. B)."""
+    def __init__(self, parameters, lr: float, lazy: float = 1.0, beta: float = 0.0, faster: tuple = (), factor: float = 1.0):
+        """`lazy`: regularized every k steps means lr and betas to the power k / (k + 1) (Karras et al. 2020, App. B).
+        `faster`: parameters whose rate is `factor` times as high."""
         self.parameters = [p for p in parameters if p.requires_grad]
         self.lr = lr * lazy
         first = self.parameters[0]
         self.flat = torch.zeros(sum(p.numel() for p in self.parameters), device=first.device)
-        start = 0
+        start, chosen = 0, {id(p) for p in faster}
         for p in self.parameters:
             p.grad = self.flat[start:].as_strided(p.shape, p.stride())
             start += p.numel()
-        self.adam = torch.optim.Adam(self.parameters, lr=self.lr, betas=(0.0, 0.99**lazy), eps=1e-8,
+        groups = [{"params": [p for p in self.parameters if (id(p) in chosen) == fast], "factor": factor if fast else 1.0}
+                  for fast in (False, True)]
+        self.adam = torch.optim.Adam([g for g in groups if g["params"]], lr=self.lr, betas=(beta, 0.99**lazy), eps=1e-8,
                                      fused=first.is_cuda)
 
     def rate(self, share: float):
         """Sets the learning rate to this share of the one it began with."""
         for group in self.adam.param_groups:
-            group["lr"] = self.lr * share
+            group["lr"] = self.lr * share * group["factor"]
 
     def step(self):
         if distributed.is_initialized():
@@ -134,9 +144,10 @@ class FlatAdam:
 
 
 class Training:
-    """The state of a run: networks, optimizers, counters. `images` (M, 3, H, W) uint8, this process' share."""
+    """The state of a run: networks, optimizers, counters. `images` (M, 3, H, W) uint8, this process' share; `codes`
+    (M, K) in [0, 1], the numbers they were drawn from, or None."""
 
-    def __init__(self, images: torch.Tensor, settings: Settings):
+    def __init__(self, images: torch.Tensor, settings: Settings, codes: torch.Tensor | None = None):
         s, self.settings, self.images = settings, settings, images
         self.device = images.device
         self.rank = distributed.get_rank() if distributed.is_initialized() else 0
@@ -163,7 +174,13 @@ class Training:
         self.d_adam = FlatAdam(self.judges.parameters(), s.lr, lazy_d)
         self.path_mean = torch.zeros([], device=self.device)
         self.real = torch.empty(s.batch, *images.shape[1:], dtype=torch.uint8, device=self.device)
-        self.steps = 0
+        self.steps = self.warm_steps = 0
+        if codes is not None:
+            self.z = to_normal(codes, s.w_dim).to(self.device)
+            self.real_z = torch.empty(s.batch, s.w_dim, device=self.device)
+            self.paired_loss = PairedLoss().to(self.device)
+        else:
+            self.z = None
         torch.manual_seed(s.seed * 1000 + self.rank + 1)
 
     @property
@@ -176,15 +193,31 @@ class Training:
     def next_real(self):
         index = torch.randint(len(self.images), (self.settings.batch,), device=self.device)
         torch.index_select(self.images, 0, index, out=self.real)
+        if self.z is not None:
+            torch.index_select(self.z, 0, index, out=self.real_z)
 
     def real_images(self) -> torch.Tensor:
         x = self.real.float() / 127.5 - 1
+        if self.z is not None:
+            return x
         flip = torch.rand(x.shape[0], 1, 1, 1, device=x.device) < 0.5
         return torch.where(flip, x.flip(3), x)
 
     def fakes(self) -> torch.Tensor:
         w = style_mixing(self.generator, self.settings.batch, self.settings.mixing, self.device)
-        return self.generator.synthesis(w, noise="random")
+        return self.generator.synthesis(w, noise=self.settings.noise)
+
+    def redrawn(self) -> torch.Tensor:
+        """The generator's version of the current real images, from their codes."""
+        free = torch.randn_like(self.real_z)
+        z = torch.where(self.real_z.isnan(), free, self.real_z)
+        return self.generator.synthesis(self.generator.mapping(z), noise=self.settings.noise)
+
+    def pair_step(self):
+        with self.autocast():
+            loss = self.paired_loss(self.redrawn(), self.real_images())
+        loss.backward()
+        return loss.detach()
 
     def d_step(self):
         with torch.no_grad():
@@ -196,9 +229,11 @@ class Training:
 
     def g_step(self):
         self.judges.requires_grad_(False)
-        fake = self.fakes()
+        fake = self.fakes() if self.z is None else self.redrawn()
         with self.autocast():
             losses = [generator_loss(judge, fake) for judge in self.judges]
+            if self.z is not None:
+                losses.append(self.settings.paired * self.paired_loss(fake, self.real_images()))
         sum(losses).backward()
         for p in self.d_adam.parameters:
             p.requires_grad_(True)
@@ -212,7 +247,7 @@ class Training:
     def path_step(self):
         n = max(self.settings.batch // 4, 1)
         w = style_mixing(self.generator, n, self.settings.mixing, self.device)
-        penalty = path_length_penalty(self.generator, w, self.path_mean)
+        penalty = path_length_penalty(self.generator, w, self.path_mean, self.settings.noise)
         (penalty * (self.settings.path_length * self.settings.path_length_every)).backward()
         return penalty.detach()
 
@@ -241,21 +276,50 @@ class Training:
         self.average()
         return log
 
+    def warm_up(self, seconds: float, on_report=None, report_every: int = 200):
+        """Learns to redraw the images from their codes, until its share of the run, in images or seconds, is over."""
+        s, begin = self.settings, time.monotonic()
+        mapping = list(self.generator.mapping_network.parameters())
+        adam = FlatAdam(self.generator.parameters(), s.warm_lr, beta=0.9, faster=mapping, factor=s.warm_mapping)
+        self.next_real()
+        step = graphed(self.pair_step, self.device)
+        adam.flat.zero_()
+        done = torch.zeros([], device=self.device)
+        while done < 1:
+            self.next_real()
+            share = 0.02 + 0.98 * max(0.0, 1 - float(done)) ** 0.7
+            for _ in range(report_every):
+                adam.rate(share * min(1.0, (self.warm_steps + 1) / 200))
+                self.next_real()
+                loss = step()
+                adam.step()
+                self.warm_steps += 1
+                self.average(self.warm_steps)
+            shown = self.warm_steps * s.batch * self.world
+            done.fill_(max(shown / (s.warm_up * s.images), (time.monotonic() - begin) / (s.warm_up * seconds)))
+            if distributed.is_initialized():
+                distributed.broadcast(done, 0)
+            if self.rank == 0 and on_report:
+                on_report(self, {"warm_up": shown, "seconds": round(time.monotonic() - begin, 1), "loss": float(loss)})
+        self.g_adam = FlatAdam(self.generator.parameters(), s.lr, s.path_length_every / (s.path_length_every + 1))
+
     @torch.no_grad()
-    def average(self):
+    def average(self, steps: int = 0):
         """EMA of the weights, its half-life growing with the run up to `ema_images`, and the running mean of w."""
         s = self.settings
-        half_life = min(s.ema_images, max(self.shown, 1) * 0.05)
+        steps = steps or self.steps + self.warm_steps
+        half_life = min(s.ema_images, max(steps * s.batch * self.world, 1) * 0.05)
         keep = 0.5 ** (s.batch * self.world / half_life)
         torch._foreach_lerp_(list(self.ema.parameters()), list(self.generator.parameters()), 1 - keep)
-        if self.steps % 16 == 0:
+        if steps % 16 == 0:
             z = torch.randn(512, self.ema.z_dim, device=self.device)
             self.ema.w_avg.lerp_(self.ema.mapping_network(z).mean(0), 0.05)
 
     def state(self) -> dict:
         return {"generator": self.generator.state_dict(), "ema": self.ema.state_dict(),
                 "judges": self.judges.state_dict(), "g_adam": self.g_adam.adam.state_dict(),
-                "d_adam": self.d_adam.adam.state_dict(), "path_mean": self.path_mean, "steps": self.steps}
+                "d_adam": self.d_adam.adam.state_dict(), "path_mean": self.path_mean, "steps": self.steps,
+                "warm_steps": self.warm_steps}
 
     def save(self, out: Path):
         """checkpoint.pt to resume from and generator.safetensors to use; each appears whole or not at all."""
@@ -272,24 +336,27 @@ class Training:
             self.g_adam.adam.load_state_dict(state["g_adam"])
             self.d_adam.adam.load_state_dict(state["d_adam"])
             self.path_mean.copy_(state["path_mean"])
-            self.steps = state["steps"]
+            self.steps, self.warm_steps = state["steps"], state["warm_steps"]
 
 
 def train(images: torch.Tensor, out: Path | str, settings: Settings = Settings(), seconds: float = float("inf"),
-          report_every: int = 200, on_report=None, progress: bool = True) -> Generator:
+          codes: torch.Tensor | None = None, report_every: int = 200, on_report=None, progress: bool = True) -> Generator:
     """Trains until `settings.images` were shown or `seconds` have passed; Ctrl-C saves and stops. Returns the EMA.
 
-    images: (M, 3, H, W) uint8 on the device to train on (under torchrun: this process' share).
+    images: (M, 3, H, W) uint8 on the device to train on (under torchrun: this process' share); codes: (M, K) in [0, 1],
+    the numbers each was drawn from, for a paired warm-up.
     Writes `out`/checkpoint.pt, generator.safetensors, settings.json and log.jsonl; a second call goes on from there.
     """
     from tqdm import tqdm
 
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    training = Training(images, settings)
+    training = Training(images, settings, codes)
     training.resume(out)
-    training.capture()
     main, begin = training.rank == 0, time.monotonic()
+    if codes is not None and not training.steps:
+        training.warm_up(seconds, on_report, report_every)
+    training.capture()
     if main:
         (out / "settings.json").write_text(json.dumps(asdict(settings), indent=1))
     bar = tqdm(total=settings.images, initial=training.shown, unit="img", disable=not (main and progress))
