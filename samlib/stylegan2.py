@@ -30,10 +30,10 @@ def low_passed(weight: torch.Tensor) -> torch.Tensor:
     That spares passes over large feature maps, and keeps the second derivatives of R1 and path length cheap.
     """
     k = weight.shape[2]
-    spread = weight.new_zeros(k + 3, k)  # a column for each tap of the filter: [1, 3, 3, 1] / 8 from there on
-    for i in range(k):
-        spread[i:i + 4, i] = spread.new_tensor([1.0, 3.0, 3.0, 1.0]) / 8
-    return spread @ weight @ spread.t()
+    eye = torch.eye(k, dtype=weight.dtype, device=weight.device)
+    spread = sum(c / 8 * F.pad(eye, (0, 0, i, 3 - i)) for i, c in enumerate((1, 3, 3, 1)))
+    rows = (weight @ spread.t()).transpose(2, 3)  # the small matrix stands right, which is one product, not O * I of them
+    return (rows @ spread.t()).transpose(2, 3)
 
 
 def upsample(x: torch.Tensor) -> torch.Tensor:
@@ -213,18 +213,20 @@ class Generator(nn.Module):
         w = self.w_avg.to(w.dtype).lerp(w, truncation) if truncation != 1 else w
         return w[:, None].expand(-1, self.num_layers, -1)
 
-    def synthesis(self, w_plus, deltas=None, masks=None, noise="const") -> torch.Tensor:
+    def synthesis(self, w_plus, deltas=None, masks=None, noise="const", size=None) -> torch.Tensor:
         """Image formation, Eq. 3-4.
 
         w_plus (N, L, w_dim); deltas: space name -> delta_f (N, C, h, w); masks: space name -> m (N, 1, h', w') in
-        [0, 1], resized bilinearly to the feature, all ones where missing; noise "const", "none" or "random".
-        Returns images (N, 3, H, W), about [-1, 1], not clamped.
+        [0, 1], resized bilinearly to the feature, all ones where missing; noise "const", "none" or "random"; size: stop
+        at the image of this size, which later blocks only refine. Returns images (N, 3, H, W), about [-1, 1], not clamped.
         """
         self._check(w_plus, deltas, masks, noise)
         x = rgb = None
         for block in self.synthesis_network.blocks():
             x, rgb = block(x, rgb, w_plus, noise, self.compute_dtype or w_plus.dtype)
             x = self._add_change(block.resolution, x, deltas, masks)
+            if block.resolution == size:
+                break
         return rgb
 
     def edit(self, w_plus, direction, deltas=None, masks=None, noise="none") -> torch.Tensor:

@@ -101,16 +101,16 @@ def settings(category, seed, indices):
 
 
 def codes(category, seed, indices):
-    """The uniform numbers in [0, 1) that ordinary scenes are drawn from: (N, K), float64 on the CPU, K fixed by the category.
-
-    They determine the picture: a generator can be taught what each means before it is trained to look real.
+    """What ordinary scenes are drawn from: the uniform numbers (N, K) in [0, 1), which determine the picture, and what they
+    come to, (N, M): every length, place, angle and colour of the scene. Both float64 on the CPU, K and M of the category.
     """
     module = MODULES[category]
-    table = uniforms(NUMBERS, category, seed, indices)
-    u = _Draw(table)
+    u = _Draw(uniforms(NUMBERS, category, seed, indices))
     factors, bearing, rgb = module.sample(u)
     _settings(u, factors, bearing, rgb)
-    return u.table[:, :u.next]
+    p, _ = settings(category, seed, indices)
+    meaning = torch.cat([p[name].flatten(1) for name in sorted(p) if name != "bearing"], 1)
+    return u.table[:, :u.next], meaning
 
 
 def _flat(p, names, mask, *values):

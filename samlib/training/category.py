@@ -32,12 +32,13 @@ from .segmenter import evaluate_segmenter, train_segmenter
 GAN_SEED, NETWORK_SEED, INVERSION_SEED, TEST_SEED = 0, 1, 2, 3  # of the scenes: no stage is measured on what it saw
 
 PROFILES = {
-    "full": dict(gan=gan.Settings(noise="none", judges="projected", mixing=0.0, path_length_every=16, lr=0.0015),
-                 metric="st-lpips-vgg", scenes=30_000, networks=6_000, network_steps=1500,
-                 inversions=800, inversion_steps=120, predictor_steps=1500, codes=10_000, test=64),
+    "full": dict(gan=gan.Settings(noise="none", judges="projected", mixing=0.0, path_length_every=16, lr=0.0015,
+                                  warm_up=1.0),
+                 metric="st-lpips-vgg", lesson=80_000, scenes=20_000, networks=4_000, network_steps=1200,
+                 inversions=480, inversion_steps=100, predictor_steps=1200, codes=10_000, test=64),
     # A minute on a CPU: it shows that every stage runs, and no more.
     "quick": dict(gan=gan.Settings(resolution=64, channel_base=512, channel_max=32, w_dim=256, judges="stylegan2", noise="none",
-                                   images=64, batch=4), metric="st-lpips-alex", scenes=32, networks=16,
+                                   images=64, batch=4, lesson=4), metric="st-lpips-alex", lesson=64, scenes=32, networks=16,
                   network_steps=4, inversions=4, inversion_steps=3, predictor_steps=3, codes=64, test=2),
 }
 
@@ -54,7 +55,7 @@ DEPENDENT = {"cars": ("lightness", "distance", "front")}
 def scenes(category: str, indices, size: int, seed: int, device, challenging: bool = False, chunk: int = 64):
     """Rendered scenes on `device`: images (N, 3, H, W) and segments (N, H, W) as uint8, factors name -> (N,) on the CPU."""
     parts = []
-    fused = torch.device(device).type == "cuda" and len(indices) > 1000  # compiling takes as long as a thousand pictures
+    fused = torch.device(device).type == "cuda" and len(indices) > 5000  # compiling takes half a minute
     for start in tqdm(range(0, len(indices), chunk), desc="rendering", mininterval=5):
         part = render(category, seed, indices[start:start + chunk], size, challenging, device, compile=fused)
         parts.append((as_uint8(part.images), part.segments.byte(), part.factors))
@@ -77,12 +78,13 @@ def train_gan(category, out, profile, device, seconds=float("inf")):
 
     def report(training, row):
         print(row, flush=True)
-        if (training.steps + training.warm_steps) % 1000 == 0:
+        if (training.steps + training.warm_steps) % 2000 == 0 or row.get("size") == settings.resolution and training.warm_steps % 500 == 0:
             z = torch.randn(24, training.ema.z_dim, generator=torch.Generator().manual_seed(0)).to(device)
             samples = training.ema.synthesis(training.ema.mapping(z), noise="const").clamp(-1, 1)
             save_grid(samples, out / f"samples-{training.steps + training.warm_steps:06d}.jpg", 8)
 
-    gan.train(images, out, settings, seconds, codes(category, GAN_SEED, mine), on_report=report)
+    lesson = codes(category, GAN_SEED, range(profile["lesson"]))
+    gan.train(images, out, settings, seconds, codes(category, GAN_SEED, mine)[0], lesson, on_report=report)
     if world > 1:
         distributed.destroy_process_group()
 

@@ -19,7 +19,7 @@ from torch import distributed
 
 from ..checkpoints import save_generator
 from ..stylegan2 import Discriminator, Generator, default_channels
-from .paired import PairedLoss, to_normal
+from .paired import PairedLoss, fill, to_normal, warm_up
 from .projected import ProjectedDiscriminator, augment
 
 
@@ -44,9 +44,10 @@ class Settings:
     ema_images: int = 20_000
     noise: str = "random"
     paired: float = 5.0  # weight of the loss on images whose codes are known, beside that of the judges
-    warm_up: float = 0.6  # share of the run in which it stands alone
-    warm_lr: float = 0.004
-    warm_mapping: float = 50.0  # factor of the mapping's learning rate then: it has everything to learn from pairs
+    warm_up: float = 0.6  # share of the run in which it stands alone; 1: the judges never come in
+    warm_lr: float = 0.03  # up to 64 px; less in proportion above
+    warm_mapping: float = 5.0  # factor of the mapping's learning rate then
+    lesson: int = 4000  # steps in which the mapping alone learns what the codes mean
     settle: float = 0.3  # share of the run, at its end, over which the learning rate falls to a tenth
     seed: int = 0
 
@@ -118,7 +119,7 @@ class FlatAdam:
         """`lazy`: regularized every k steps means lr and betas to the power k / (k + 1) (Karras et al. 2020, App. B).
         `faster`: parameters whose rate is `factor` times as high."""
         self.parameters = [p for p in parameters if p.requires_grad]
-        self.lr = lr * lazy
+        self.lr, self.lazy = lr * lazy, lazy
         first = self.parameters[0]
         self.flat = torch.zeros(sum(p.numel() for p in self.parameters), device=first.device)
         start, chosen = 0, {id(p) for p in faster}
@@ -147,7 +148,7 @@ class Training:
     """The state of a run: networks, optimizers, counters. `images` (M, 3, H, W) uint8, this process' share; `codes`
     (M, K) in [0, 1], the numbers they were drawn from, or None."""
 
-    def __init__(self, images: torch.Tensor, settings: Settings, codes: torch.Tensor | None = None):
+    def __init__(self, images: torch.Tensor, settings: Settings, codes=None):
         s, self.settings, self.images = settings, settings, images
         self.device = images.device
         self.rank = distributed.get_rank() if distributed.is_initialized() else 0
@@ -209,15 +210,23 @@ class Training:
 
     def redrawn(self) -> torch.Tensor:
         """The generator's version of the current real images, from their codes."""
-        free = torch.randn_like(self.real_z)
-        z = torch.where(self.real_z.isnan(), free, self.real_z)
-        return self.generator.synthesis(self.generator.mapping(z), noise=self.settings.noise)
+        return self.generator.synthesis(self.generator.mapping(fill(self.real_z)), noise=self.settings.noise)
 
-    def pair_step(self):
-        with self.autocast():
-            loss = self.paired_loss(self.redrawn(), self.real_images())
-        loss.backward()
-        return loss.detach()
+    def warm_adam(self, size: int) -> FlatAdam:
+        """For the warm-up at images of `size`; layers beyond that size have no gradient, and stay."""
+        s = self.settings
+        for block in self.generator.synthesis_network.blocks():
+            block.requires_grad_(block.resolution <= size)
+        mapping = list(self.generator.mapping_network.parameters())
+        adam = FlatAdam(self.generator.parameters(), s.warm_lr * min(1, 64 / size), beta=0.9, faster=mapping, factor=s.warm_mapping)
+        self.generator.requires_grad_(True)
+        return adam
+
+    def same_everywhere(self):
+        """Process 0's mapping in every process; all else began with the same seed."""
+        if distributed.is_initialized():
+            for p in self.generator.mapping_network.parameters():
+                distributed.broadcast(p.data, 0)
 
     def d_step(self):
         with torch.no_grad():
@@ -276,33 +285,6 @@ class Training:
         self.average()
         return log
 
-    def warm_up(self, seconds: float, on_report=None, report_every: int = 200):
-        """Learns to redraw the images from their codes, until its share of the run, in images or seconds, is over."""
-        s, begin = self.settings, time.monotonic()
-        mapping = list(self.generator.mapping_network.parameters())
-        adam = FlatAdam(self.generator.parameters(), s.warm_lr, beta=0.9, faster=mapping, factor=s.warm_mapping)
-        self.next_real()
-        step = graphed(self.pair_step, self.device)
-        adam.flat.zero_()
-        done = torch.zeros([], device=self.device)
-        while done < 1:
-            self.next_real()
-            share = 0.02 + 0.98 * max(0.0, 1 - float(done)) ** 0.7
-            for _ in range(report_every):
-                adam.rate(share * min(1.0, (self.warm_steps + 1) / 200))
-                self.next_real()
-                loss = step()
-                adam.step()
-                self.warm_steps += 1
-                self.average(self.warm_steps)
-            shown = self.warm_steps * s.batch * self.world
-            done.fill_(max(shown / (s.warm_up * s.images), (time.monotonic() - begin) / (s.warm_up * seconds)))
-            if distributed.is_initialized():
-                distributed.broadcast(done, 0)
-            if self.rank == 0 and on_report:
-                on_report(self, {"warm_up": shown, "seconds": round(time.monotonic() - begin, 1), "loss": float(loss)})
-        self.g_adam = FlatAdam(self.generator.parameters(), s.lr, s.path_length_every / (s.path_length_every + 1))
-
     @torch.no_grad()
     def average(self, steps: int = 0):
         """EMA of the weights, its half-life growing with the run up to `ema_images`, and the running mean of w."""
@@ -340,11 +322,11 @@ class Training:
 
 
 def train(images: torch.Tensor, out: Path | str, settings: Settings = Settings(), seconds: float = float("inf"),
-          codes: torch.Tensor | None = None, report_every: int = 200, on_report=None, progress: bool = True) -> Generator:
+          codes=None, lesson=None, report_every: int = 200, on_report=None, progress: bool = True) -> Generator:
     """Trains until `settings.images` were shown or `seconds` have passed; Ctrl-C saves and stops. Returns the EMA.
 
-    images: (M, 3, H, W) uint8 on the device to train on (under torchrun: this process' share); codes: (M, K) in [0, 1],
-    the numbers each was drawn from, for a paired warm-up.
+    images: (M, 3, H, W) uint8 on the device to train on (under torchrun: this process' share); codes
+    (M, K) in [0, 1], the numbers each was drawn from, and a `lesson` of what such numbers mean: for a paired warm-up.
     Writes `out`/checkpoint.pt, generator.safetensors, settings.json and log.jsonl; a second call goes on from there.
     """
     from tqdm import tqdm
@@ -355,7 +337,12 @@ def train(images: torch.Tensor, out: Path | str, settings: Settings = Settings()
     training.resume(out)
     main, begin = training.rank == 0, time.monotonic()
     if codes is not None and not training.steps:
-        training.warm_up(seconds, on_report, report_every)
+        warm_up(training, lesson, settings.warm_up * seconds, graphed, training.warm_adam, on_report)
+        training.g_adam = FlatAdam(training.generator.parameters(), settings.lr, training.g_adam.lazy)
+        if settings.warm_up >= 1:
+            if main:
+                training.save(out)
+            return training.ema
     training.capture()
     if main:
         (out / "settings.json").write_text(json.dumps(asdict(settings), indent=1))
