@@ -23,8 +23,8 @@ from samlib.optimize import optimize
 from samlib.perceptual import Metric
 from samlib.segmenters import SceneSegmenter, Tidy
 
-# Wulff and Torralba (the paper's [59]) lean on the prior: here it weighs about a tenth of the reconstruction.
-GAUSSIAN_WEIGHT = 1e-5
+# Wulff and Torralba (the paper's [59]) lean on the prior, which elsewhere only keeps w from straying.
+GAUSSIAN_FACTOR = 1000
 
 
 @dataclass
@@ -33,7 +33,8 @@ class Domain:
 
     predictor   S: images -> error maps (N, S, H, W). segmenter: images -> ids (N, H, W); None: no file, no "sam".
     directions  name -> (L, D); strengths: name -> (low, high), where it is meant to be used.
-    tau         the threshold of Sec. 3.2; steps: of the optimization; weights: of its objective.
+    tau         the threshold of Sec. 3.2; steps: of the optimization; weights: of its objective;
+    learning_rate: of w, whose scale is the generator's own; that of the feature changes is 0.05.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Domain:
     tau: float = 0.225
     steps: int = 200
     weights: Weights = Weights()
+    learning_rate: float = 0.05
     folder: Path | None = None
 
     @property
@@ -82,7 +84,8 @@ class Domain:
             index = next((i for i, space in enumerate(self.spaces) if space.name == method), 0)
             record["layer_map"] = maps.uniform(len(images), images.shape[-1], index, self.device)
         record["layer_map"] = record["layer_map"] * (valid[:, 0] > 0)  # masks are zero in the padding
-        options = {"weights": self.weights, **METHODS.get(method, _as_it_is)(self.weights)}
+        options = {"weights": self.weights, "learning_rate": self.learning_rate, "delta_learning_rate": 0.05,
+                   **METHODS.get(method, _as_it_is)(self.weights)}
         inversion = optimize(self.generator, images, maps.masks(record["layer_map"], self.spaces), self.metric,
                              steps=self.steps if steps is None else steps, seed=seed,
                              progress=progress, callback=callback, **options)
@@ -129,7 +132,7 @@ METHODS = {
     "sam": _as_it_is,
     "w": lambda weights: {"shared_w": True},
     "w+": _as_it_is,
-    "gaussian": lambda weights: {"weights": replace(weights, gaussian=GAUSSIAN_WEIGHT)},
+    "gaussian": lambda weights: {"weights": replace(weights, gaussian=GAUSSIAN_FACTOR * weights.gaussian)},
 }
 
 
@@ -159,7 +162,8 @@ def load(name, device=None):
         _load(folder, "predictor", lambda path: InvertibilityPredictor.load(path, device)),
         _load(folder, "segmenter", lambda path: Tidy(SceneSegmenter.load(path, device))),
         {name: found[name].to(device) for name in sorted(found, key=[*strengths, *found].index)},  # as listed there
-        strengths, settings.get("tau", 0.225), settings.get("steps", 200), Weights(**settings.get("weights", {})), folder)
+        strengths, settings.get("tau", 0.225), settings.get("steps", 200), Weights(**settings.get("weights", {})),
+        settings.get("learning_rate", 0.05), folder)
 
 
 def pick_device(name=None):
