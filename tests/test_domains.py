@@ -145,7 +145,7 @@ def test_shipped_descriptions_are_whole():
     """Every domain in data/: its settings are known ones, and each direction has a range that contains 0."""
     for name in samlib.domains():
         settings = json.loads((paths.DATA / name / "domain.json").read_text())
-        assert set(settings) <= {"tau", "metric", "steps", "weights", "strengths"}
+        assert set(settings) <= {"tau", "metric", "steps", "learning_rate", "weights", "strengths"}
         domain = samlib.load(name, "cpu")
         assert domain.predictor and domain.segmenter and len(domain.directions) >= 4
         assert set(domain.strengths) <= set(domain.directions)
