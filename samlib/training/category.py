@@ -20,6 +20,7 @@ from .. import directions as find
 from .. import paths
 from ..checkpoints import load_generator, save_tensors
 from ..metrics import ImageFeatures, factor_spread, kid
+from ..objective import Weights
 from ..perceptual import Metric
 from ..scenes import SEGMENTS, codes, render
 from ..segmenters import SceneSegmenter
@@ -50,6 +51,11 @@ EDITS = {
 }
 # Factors that others determine, or that hardly show: no direction has to leave them alone.
 DEPENDENT = {"cars": ("lightness", "distance", "front")}
+
+
+# How the built-in domains invert, as in their domain.json: their W is nearly flat in most directions, where the published
+# weights of the priors would keep w from reaching the image.
+INVERSION = {"weights": Weights(gaussian=1e-12, spread=1e-4), "learning_rate": 0.2, "delta_learning_rate": 0.05}
 
 
 def scenes(category: str, indices, size: int, seed: int, device, challenging: bool = False, chunk: int = 64):
@@ -123,8 +129,8 @@ def invert_stage(category, out, profile, device, part=0, parts=1):
 
 
 def inverter(out, profile, device):
-    generator = load_generator(out / "generator.safetensors").to(device)
-    metric, options = Metric(profile["metric"]).to(device), {}
+    generator, metric = load_generator(out / "generator.safetensors").to(device), Metric(profile["metric"]).to(device)
+    options = dict(INVERSION)
     if device.type == "cuda":
         generator, metric = generator.to(memory_format=torch.channels_last), metric.to(memory_format=torch.channels_last)
         options["precision"] = torch.bfloat16
