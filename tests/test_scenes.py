@@ -39,8 +39,8 @@ def varied(name, values, count=6, size=SIZE):
     original = module.sample
     for value in values:
         def sample(u):
-            f, bearing, rgb = original(u)
-            return {**f, name: torch.full_like(f[name], value)}, bearing, rgb
+            f, own = original(u)
+            return {**f, name: torch.full_like(f[name], value)}, own
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(module, "sample", sample)
             results.append(scenes.render("cars", 8, range(count), size))

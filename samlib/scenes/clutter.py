@@ -3,24 +3,37 @@
 One to four of KINDS are added to a picture. Boards facing the camera (fences, shrubs, poles, signs, objects) are laid over it with a
 test of depth; patterns on the ground, on walls and on the paint, and odd light, are worked into what is there. Nothing is moved.
 """
+from dataclasses import dataclass
+
 import torch
 
 from .noise import cell, fbm, uniforms
 from .tracing import Params, color, mix, step
-from .world import ID
 
 KINDS = ("fence_front", "fence_back", "shrubs", "poles", "signs", "objects", "paving", "mural", "light", "lettering")
 POLES, SIGNS, OBJECTS = 2, 3, 4
 STREAM = 1                                      # numbers of their own, so that the ordinary part of the scene stays as it was
 
 
-def settings(category, seed, indices):
-    """Params (N, 1) of the additions; `has_<kind>` is 0 or 1."""
+@dataclass(frozen=True)
+class Room:
+    """Where a category has room for the additions, as multiples of its p.size, and what it calls the surfaces they are worked into."""
+    reach: float = 1.0                          # how far from the subject things stand: 1 for one about 4.4 long
+    scale: float = 1.0                          # of the things: 1 where the unit is a metre
+    base: float = 0.0                           # the height they stand on
+    ground: tuple = ("road",)                   # segments that take the pattern of a pavement
+    walls: tuple = ("building",)                # segments that take a mural
+    marked: tuple = ()                          # segments of the subject that are written on
+    belt: tuple = (0.0, 1.0)                    # between these heights
+
+
+def settings(category, seed, indices, kinds=KINDS):
+    """Params (N, 1) of the additions: one to four of `kinds` for each picture, told by `has_<kind>`, 0 or 1."""
     u = torch.from_numpy(uniforms(128, category, seed, indices, STREAM))
     count = 1 + (u[:, :1] * 4).floor()
-    rank = u[:, 1:1 + len(KINDS)].argsort(1).argsort(1)
-    c = Params({f"has_{kind}": (rank[:, k:k + 1] < count).double() for k, kind in enumerate(KINDS)})
-    column = iter(range(1 + len(KINDS), u.shape[1]))
+    rank = u[:, 1:1 + len(kinds)].argsort(1).argsort(1)
+    c = Params({f"has_{kind}": (rank[:, k:k + 1] < count).double() for k, kind in enumerate(kinds)})
+    column = iter(range(1 + len(kinds), u.shape[1]))
     take = lambda low=0.0, high=1.0: low + (high - low) * u[:, next(column)][:, None]
     hue = lambda: torch.stack([take(0.05, 0.8) for _ in range(3)], 1)
     c.update(front_style=take(0, 3).floor(), back_style=take(0, 3).floor(), front_high=take(0.5, 1.0), back_high=take(1.2, 2.4),
@@ -31,16 +44,25 @@ def settings(category, seed, indices):
                       f"{kind}_size{k}": take(0.7, 1.3), f"{kind}_kind{k}": take(0, 4).floor(), f"{kind}_color{k}": hue(), f"{kind}_seed{k}": take(0, 400)})
     c.update(paving_kind=take(0, 3).floor(), mural_kind=take(0, 3).floor(), mural_a=hue() * 1.8, mural_b=hue() * 1.8, light_kind=take(0, 3).floor(),
              tint=0.35 + 1.3 * hue(), letters=hue(), letter_seed=take(0, 400))
+    c.update({f"own{k}": take() for k in range(8)})          # for what a category adds of its own
     return c
 
 
-def _board(canvas, p, side, away):
-    """A board facing the camera, `away` metres off and `side` to the right of the subject: u right, v up, t along the ray, pixel size."""
+def board(canvas, p, side, offset, room):
+    """A board facing the camera, `offset` behind the subject (before it, where negative) and `side` to the right, in the room's measure.
+
+    Returns u right and v up, in units of room.scale, t along the ray, and a pixel's size there in those units; each (N, P).
+    """
     (ox, oy, oz), (dx, dy, dz) = canvas.o, canvas.d
     fx, fz = -torch.cos(p.bearing), -torch.sin(p.bearing)
+    away = p.away + offset * room.reach * p.size
     t = away / (dx * fx + dz * fz).clamp(min=1e-3)
-    u = t * (dz * fx - dx * fz) - side * away / p.away
-    return u, oy + t * dy, t, canvas.pixel * t
+    u = t * (dz * fx - dx * fz) / room.scale - side * away / p.away
+    return u, (oy + t * dy - room.base) / room.scale, t, canvas.pixel * t / room.scale
+
+
+def _either(front, near, far):
+    return front * near + (1 - front) * far
 
 
 def _line(value, half, soft):
@@ -59,8 +81,8 @@ def _lit(albedo, p, share=0.6):
     return albedo * (p.sunlight * 0.5 * share + p.ambient * 0.6)
 
 
-def _fence(canvas, p, has, style, high, paint, away):
-    u, v, t, soft = _board(canvas, p, torch.zeros_like(has), away)
+def _fence(canvas, p, has, style, high, paint, offset, room):
+    u, v, t, soft = board(canvas, p, torch.zeros_like(has), offset, room)
     top = high + 0.06 * (0.5 - ((u / 0.17).remainder(1) - 0.5).abs())
     picket = torch.maximum(_line(((u / 0.17).remainder(1) - 0.5) * 0.17, 0.055, soft) * (v < top),
                            torch.maximum(_line(v - 0.25 * high, 0.04, soft), _line(v - 0.75 * high, 0.04, soft)))
@@ -73,8 +95,8 @@ def _fence(canvas, p, has, style, high, paint, away):
     canvas.put(_lit(albedo, p, 1.0), cover * (v > 0) * has, t, "fence")
 
 
-def _shrubs(canvas, p, c):
-    u, v, t, soft = _board(canvas, p, torch.zeros_like(c.bush), p.away - 3.0 * p.size)
+def _shrubs(canvas, p, c, room):
+    u, v, t, soft = board(canvas, p, torch.zeros_like(c.bush), -3.0, room)
     outline = c.bush_high * (2.2 * fbm(u * 0.45 + c.bush, u * 0 + 3.3) - 0.25 + 0.5 * fbm(u * 2.5 + c.bush, v * 2.5))
     cover = step(-0.04, 0.04, outline - v) * (v > -0.1) * c.has_shrubs
     leaf = fbm(u * 4 + c.bush, v * 4)
@@ -85,10 +107,9 @@ def _shrubs(canvas, p, c):
     canvas.put(mix(light, _lit(c.flower * 1.2, p, 1.4), petal), cover, t, "shrub")
 
 
-def _poles(canvas, p, c):
+def _poles(canvas, p, c, room):
     for k in range(POLES):
-        away = p.away + torch.where(c[f"pole_front{k}"] > 0.5, -2.7 * p.size, 3.0 * p.size)
-        u, v, t, soft = _board(canvas, p, c[f"pole_u{k}"], away)
+        u, v, t, soft = board(canvas, p, c[f"pole_u{k}"], _either(c[f"pole_front{k}"], -2.7, 3.0), room)
         thick = 0.07 * c[f"pole_size{k}"]
         bar = _line(u, thick, soft) * (v < 4.5)
         arm = _line(v - 3.2, 0.04, soft) * (u > 0) * (u < 0.9) + _line(v - 3.15, 0.09, soft) * _line(u - 0.9, 0.28, soft)
@@ -96,10 +117,9 @@ def _poles(canvas, p, c):
         canvas.put(_lit(c[f"pole_color{k}"] * 0.5, p) * (0.5 + shade), torch.maximum(bar, arm.clamp(max=1)) * (v > 0) * c.has_poles, t, "pole")
 
 
-def _signs(canvas, p, c):
+def _signs(canvas, p, c, room):
     for k in range(SIGNS):
-        away = p.away + torch.where(c[f"sign_front{k}"] > 0.5, -2.9 * p.size, 3.4 * p.size)
-        u, v, t, soft = _board(canvas, p, c[f"sign_u{k}"], away)
+        u, v, t, soft = board(canvas, p, c[f"sign_u{k}"], _either(c[f"sign_front{k}"], -2.9, 3.4), room)
         s, kind = c[f"sign_size{k}"], c[f"sign_kind{k}"]
         middle = 1.35 * s
         wide, high = torch.where(kind == 3, 0.85, 0.45) * s, torch.where(kind == 3, 0.36, 0.38) * s
@@ -118,10 +138,9 @@ def _signs(canvas, p, c):
         canvas.put(_lit(face, p, 1.2), cover * c.has_signs, t - 0.02, "sign")
 
 
-def _objects(canvas, p, c):
+def _objects(canvas, p, c, room):
     for k in range(OBJECTS):
-        away = p.away + torch.where(c[f"object_front{k}"] > 0.5, -2.8 * p.size, 2.8 * p.size)
-        u, v, t, soft = _board(canvas, p, c[f"object_u{k}"], away)
+        u, v, t, soft = board(canvas, p, c[f"object_u{k}"], _either(c[f"object_front{k}"], -2.8, 2.8), room)
         s, kind, paint = c[f"object_size{k}"], c[f"object_kind{k}"], c[f"object_color{k}"]
         cone = torch.minimum(torch.maximum(u.abs() - 0.26 * s * (1.08 - v / (0.85 * s)), v - 0.85 * s), torch.maximum(u.abs() - 0.33 * s, v - 0.06))
         crate = torch.maximum(u.abs() - 0.40 * s, v - 0.72 * s)
@@ -137,34 +156,37 @@ def _objects(canvas, p, c):
         canvas.put(_lit(albedo, p, 1.1) * (0.35 + 0.75 * curve).unsqueeze(-2), step(0.5, -0.5, body / soft) * (v > 0) * c.has_objects, t, "object")
 
 
-def _patterns(canvas, p, c):
-    """Cobbles, stripes or checks on the ground; murals on walls; writing and stripes on the paint. Works on what the rays have met."""
-    x, y, z = (o + canvas.t * d for o, d in zip(canvas.o, canvas.d))
-    at = lambda name: (canvas.segment == ID[name]).to(x.dtype)
-    soft = (canvas.pixel * canvas.t / canvas.d[1].abs().clamp(min=0.05)).clamp(max=3)
-    fade = 1 / (1 + 2 * soft)
-    row = (z / 0.45).floor()
-    cobble = (0.45 + 0.9 * cell(x / 0.6 + 0.5 * row.remainder(2), z / 0.45)) * (1 - 0.6 * torch.maximum(
-        _line((x / 0.6 + 0.5 * row.remainder(2)).remainder(1), 0.09, 0.08), _line((z / 0.45).remainder(1), 0.1, 0.08)))
-    zebra = 0.6 + 2.0 * _line((x / 1.2).remainder(1) - 0.5, 0.25, 0.05)
-    checks = 0.4 + 1.8 * ((x / 0.9).floor() + (z / 0.9).floor()).remainder(2)
-    ground = torch.where(c.paving_kind == 0, cobble, torch.where(c.paving_kind == 1, zebra, checks))
-    canvas.light = canvas.light * (1 + (ground - 1) * fade * at("road") * c.has_paving).unsqueeze(-2)
-    along = x + z
-    waves = (fbm(along * 0.35 + 3, y * 0.35) * 5 + along * 0.2).remainder(1)
-    choice = torch.where(c.mural_kind == 0, (waves > 0.5).to(x.dtype), torch.where(c.mural_kind == 1,
-        ((along / 1.4).floor() + (y / 1.4).floor()).remainder(2), _glyphs(along, y, 1.1, c.letter_seed)))
-    canvas.light = mix(canvas.light, _lit(mix(c.mural_a, c.mural_b, choice), p, 0.8), at("building") * c.has_mural * 0.85)
-    u, v = x / p.size, y / p.size
-    belt = ((v > 0.42) & (v < 0.80)).to(x.dtype)
-    ink = torch.maximum(_glyphs(torch.where(p.pose > 0, -u, u) + z + 3, v, 0.20, c.letter_seed), _line(v - 0.40, 0.03, 0.01)) * belt
-    canvas.light = mix(canvas.light, _lit(c.letters * 1.3, p), torch.maximum(ink, _line((u * 0.7 + v).remainder(1) - 0.5, 0.12, 0.03) * (c.letter_seed > 200)) * at("car") * c.has_lettering)
+def _patterns(canvas, p, c, room):
+    """Cobbles, stripes or checks on the ground; murals on walls; writing and stripes on the subject. Works on what the rays have met."""
+    x, y, z = ((o + canvas.t * d) / room.scale for o, d in zip(canvas.o, canvas.d))
+    if "has_paving" in c:
+        soft = (canvas.pixel * canvas.t / room.scale / canvas.d[1].abs().clamp(min=0.05)).clamp(max=3)
+        fade = 1 / (1 + 2 * soft)
+        row = (z / 0.45).floor()
+        cobble = (0.45 + 0.9 * cell(x / 0.6 + 0.5 * row.remainder(2), z / 0.45)) * (1 - 0.6 * torch.maximum(
+            _line((x / 0.6 + 0.5 * row.remainder(2)).remainder(1), 0.09, 0.08), _line((z / 0.45).remainder(1), 0.1, 0.08)))
+        zebra = 0.6 + 2.0 * _line((x / 1.2).remainder(1) - 0.5, 0.25, 0.05)
+        checks = 0.4 + 1.8 * ((x / 0.9).floor() + (z / 0.9).floor()).remainder(2)
+        ground = torch.where(c.paving_kind == 0, cobble, torch.where(c.paving_kind == 1, zebra, checks))
+        canvas.light = canvas.light * (1 + (ground - 1) * fade * canvas.at(*room.ground) * c.has_paving).unsqueeze(-2)
+    if "has_mural" in c:
+        along = x + z
+        waves = (fbm(along * 0.35 + 3, y * 0.35) * 5 + along * 0.2).remainder(1)
+        choice = torch.where(c.mural_kind == 0, (waves > 0.5).to(x.dtype), torch.where(c.mural_kind == 1,
+            ((along / 1.4).floor() + (y / 1.4).floor()).remainder(2), _glyphs(along, y, 1.1, c.letter_seed)))
+        canvas.light = mix(canvas.light, _lit(mix(c.mural_a, c.mural_b, choice), p, 0.8), canvas.at(*room.walls) * c.has_mural * 0.85)
+    if "has_lettering" in c:
+        u, v = x / p.size, y / p.size
+        belt = ((v > room.belt[0]) & (v < room.belt[1])).to(x.dtype)
+        ink = torch.maximum(_glyphs(torch.where(torch.sin(p.bearing) > 0, -u, u) + z + 3, v, 0.20, c.letter_seed), _line(v - 0.40, 0.03, 0.01)) * belt
+        stripes = _line((u * 0.7 + v).remainder(1) - 0.5, 0.12, 0.03) * (c.letter_seed > 200)
+        canvas.light = mix(canvas.light, _lit(c.letters * 1.3, p), torch.maximum(ink, stripes) * canvas.at(*room.marked) * c.has_lettering)
 
 
-def _light(canvas, p, c):
+def _light(canvas, p, c, room):
     """Coloured light, dappled shade, or night with a lamp."""
-    x, y, z = (o + canvas.t.clamp(max=100) * d for o, d in zip(canvas.o, canvas.d))
-    solid = (canvas.segment != ID["sky"]).to(x.dtype)
+    x, y, z = ((o + canvas.t.clamp(max=100) * d) / room.scale for o, d in zip(canvas.o, canvas.d))
+    solid = (~canvas.at("sky")).to(x.dtype)
     dapple = 0.35 + 0.9 * step(0.44, 0.58, fbm((x + 0.6 * y) * 0.8 + c.bush, (z + 0.4 * y) * 0.8))
     lamp = 0.10 + 1.1 * torch.exp(-((x - 1.5) ** 2 + (z - 1) ** 2) / 9) * solid
     one = torch.ones_like(x).unsqueeze(-2)
@@ -174,13 +196,18 @@ def _light(canvas, p, c):
     canvas.light = canvas.light * torch.lerp(one, light, c.has_light[:, None])
 
 
-def clutter(canvas, p, c):
-    """Add everything in c to the canvas, in place."""
-    _patterns(canvas, p, c)
-    _fence(canvas, p, c.has_fence_back, c.back_style, c.back_high, c.back_color, p.away + 3.6 * p.size)
-    _poles(canvas, p, c)
-    _signs(canvas, p, c)
-    _objects(canvas, p, c)
-    _fence(canvas, p, c.has_fence_front, c.front_style, c.front_high, c.front_color, p.away - 2.9 * p.size)
-    _shrubs(canvas, p, c)
-    _light(canvas, p, c)
+def add(canvas, p, c, room):
+    """Add everything in c to the canvas, in place; a kind the category does not have is left out."""
+    has = lambda kind: f"has_{kind}" in c
+    _patterns(canvas, p, c, room)
+    if has("fence_back"):
+        _fence(canvas, p, c.has_fence_back, c.back_style, c.back_high, c.back_color, 3.6, room)
+    for kind, draw in (("poles", _poles), ("signs", _signs), ("objects", _objects)):
+        if has(kind):
+            draw(canvas, p, c, room)
+    if has("fence_front"):
+        _fence(canvas, p, c.has_fence_front, c.front_style, c.front_high, c.front_color, -2.9, room)
+    if has("shrubs"):
+        _shrubs(canvas, p, c, room)
+    if has("light"):
+        _light(canvas, p, c, room)

@@ -7,8 +7,8 @@ import torch
 
 from . import clutter, world
 from .categories import FACTORS, MODULES
-from .noise import fbm, uniforms
-from .tracing import Params, box, camera, film, majority, mix, normal, shadow, shrink, trace
+from .noise import uniforms
+from .tracing import box, camera, film, majority, mix, normal, shadow, shrink, trace
 
 SAMPLES = 2                                    # rays along a side of a pixel
 NUMBERS = 160                                  # uniform numbers drawn for each picture
@@ -34,83 +34,21 @@ class _Draw:
         return low + (high - low) * column
 
 
-def _settings(u, f, bearing, rgb):
-    """All that is random about an ordinary scene: Params in float64 on the CPU."""
-    n = {k: v[:, None] for k, v in f.items()}
-    p = Params(n)
-    p.update(bearing=bearing[:, None], paint=rgb[:, :, None], spokes=(5 + (u() * 5).floor())[:, None], turn=u(0, 6.28)[:, None])
-    p.update({k: u(0, 16)[:, None] for k in ("skyline", "cloud_x", "cloud_z")})
-    p.update(half=n["road"], lane=u(-0.4, 0.4)[:, None], divider=u(1.7, 2.4)[:, None] * (2 * (u() < 0.5) - 1)[:, None],
-             markings=u(0.3, 0.9)[:, None], pavement=(u() ** 2 * 2.4)[:, None], conifer=(u() < 0.25)[:, None].double(),
-             bay=u(2.2, 3.4)[:, None])
-    grey, warm = u(0.065, 0.135), u(0.94, 1.06)
-    p.update(asphalt=torch.stack([grey * warm, grey, grey / warm], 1)[..., None], ground=torch.stack([grey * warm, grey, grey / warm], 1)[..., None])
-    grey = u(0.20, 0.36)
-    p["paving"] = torch.stack([grey * 1.03, grey, grey * 0.94], 1)[..., None]
-    dry, dark = u(0, 1), u(0.75, 1.15)
-    p["turf"] = torch.stack([(0.11 + 0.14 * dry) * dark, (0.19 + 0.04 * dry) * dark, (0.05 + 0.02 * dry) * dark], 1)[..., None]
-    dry, dark = u(0, 1) ** 2, u(0.7, 1.2)
-    p["foliage"] = torch.stack([(0.07 + 0.10 * dry) * dark, (0.13 + 0.01 * dry) * dark, (0.035 + 0.01 * dry) * dark], 1)[..., None]
-    for k in range(world.TREES):
-        lane = (k * 0.618 + 0.31) % 1.0        # spread over the width, whatever their number
-        p[f"tree_side{k}"] = ((lane - 0.5) * 2.0 + u(-0.16, 0.16))[:, None]
-        p.update({f"tree_depth{k}": u(8, 26)[:, None], f"tree_tall{k}": u(4.5, 9)[:, None], f"tree_wide{k}": u(0.26, 0.40)[:, None],
-                  f"tree_tint{k}": u(0.75, 1.3)[:, None], f"tree_rank{k}": torch.full_like(n["size"], k)})
-    for k in range(world.BUILDINGS):
-        lane = (k * 0.618 + 0.62) % 1.0
-        p[f"building_side{k}"] = ((lane - 0.5) * 2.0 + u(-0.2, 0.2))[:, None]
-        p.update({f"building_depth{k}": u(18, 40)[:, None], f"building_high{k}": u(4, 12)[:, None], f"building_wide{k}": u(4, 8)[:, None]})
-        tone, value = u(0, 1), u(0.16, 0.50)
-        p[f"wall{k}"] = torch.stack([value, value * (0.95 - 0.30 * tone), value * (0.90 - 0.50 * tone)], 1)[..., None]
-    p.update(shift_x=u(-0.12, 0.12)[:, None], shift_y=u(-0.06, 0.10)[:, None], exposure=u(0.85, 1.10)[:, None])
-    return p
-
-
-def _camera(p):
-    """Where the camera stands, in place: so far away, and zoomed so, that the car fills the usual share of the picture."""
-    sine, cosine = torch.sin(p.bearing), torch.cos(p.bearing)
-    extent = 4.35 * sine.abs() + 1.85 * cosine.abs()
-    usual = 5.6 + 0.95 * extent
-    fill = 0.69 - 0.13 * cosine.abs() ** 4 + 0.28 * (sine * cosine) ** 2
-    away = usual * p.distance
-    p["tangent"] = extent / (2 * fill * usual)
-    p.update(away=away, camera_x=cosine * away, camera_z=sine * away, camera_y=p.camera_height,
-             look_x=-sine * p.shift_x * 2, look_z=cosine * p.shift_x * 2, look_y=0.75 + p.shift_y * 2)
-
-
-def _far_trees_first(p):
-    """Reorder the trees' slots, in place, from far to near, so that each is laid over those behind it."""
-    far = torch.cat([(x - p.camera_x) ** 2 + (z - p.camera_z) ** 2 for x, z, _ in (world.place(p, k, "tree", 1.0) for k in range(world.TREES))], 1)
-    order = far.argsort(1, descending=True)
-    for part in ("side", "depth", "tall", "wide", "tint", "rank"):
-        values = torch.cat([p[f"tree_{part}{k}"] for k in range(world.TREES)], 1).gather(1, order)
-        p.update({f"tree_{part}{k}": values[:, k:k + 1] for k in range(world.TREES)})
-
-
-def settings(category, seed, indices):
-    """Params (N, 1) in float64 and factors (N,) of ordinary scenes."""
+def _drawn(category, seed, indices):
+    """The uniform numbers, Params (N, 1) in float64 and factors (N,) of ordinary scenes."""
     module = MODULES[category]
     u = _Draw(uniforms(NUMBERS, category, seed, indices))
-    factors, bearing, rgb = module.sample(u)
-    p = _settings(u, factors, bearing, rgb)
-    p.update(module.shape(p))
-    _camera(p)
-    _far_trees_first(p)
-    p.update(world.weather(p))
-    return p, {name: factors[name] for name in FACTORS[category]}
+    factors, own = module.sample(u)
+    p = module.settings(u, factors, own)
+    return u.table[:, :u.next], p, {name: factors[name] for name in FACTORS[category]}
 
 
 def codes(category, seed, indices):
     """What ordinary scenes are drawn from: the uniform numbers (N, K) in [0, 1), which determine the picture, and what they
     come to, (N, M): every length, place, angle and colour of the scene. Both float64 on the CPU, K and M of the category.
     """
-    module = MODULES[category]
-    u = _Draw(uniforms(NUMBERS, category, seed, indices))
-    factors, bearing, rgb = module.sample(u)
-    _settings(u, factors, bearing, rgb)
-    p, _ = settings(category, seed, indices)
-    meaning = torch.cat([p[name].flatten(1) for name in sorted(p) if name != "bearing"], 1)
-    return u.table[:, :u.next], meaning
+    numbers, p, _ = _drawn(category, seed, indices)
+    return numbers, torch.cat([p[name].flatten(1) for name in sorted(p) if name != "bearing"], 1)
 
 
 def _flat(p, names, mask, *values):
@@ -119,27 +57,29 @@ def _flat(p, names, mask, *values):
     return (image, ray), p.take(image, names), [v[image, ray] if v.shape[1] > 1 else v[image, 0] for v in values]
 
 
-def _subject(module, canvas, p, ground, field):
-    """Shadow of the subject on the ground, then the subject itself."""
+def _on_ground(module, canvas, p, ground, field):
+    """Light the ground: the subject's shadow, and the dark where it touches."""
     low, high = module.bounds(p)
-    t, x, z, below = ground
+    x, z = ground.x, ground.z
     sun = [p.sun_x, p.sun_y, p.sun_z]
-    zero = torch.zeros_like(x)
-    near, far = box((x, zero, z), sun, low, high)
-    light = world.tree_shadows(p, x, z)
-    mask = below & (far > near.clamp(min=0)) & (t < 60)
+    near, far = box((x, torch.zeros_like(x), z), sun, low, high)
+    light = ground.light
+    mask = ground.below & (far > near.clamp(min=0)) & (ground.t < 60)
     at, q, (fx, fz, fn, ff, sx, sy, sz) = _flat(p, module.SHAPE, mask, x, z, near, far, *sun)
     light[at] = torch.minimum(light[at], shadow(field, (fx, torch.zeros_like(fx), fz), (sx, sy, sz), q, fn, ff))
     open_sky = torch.ones_like(x)
     margin = 0.9 * p.size
-    mask = below & (x.abs() < high[0] + margin) & (z.abs() < high[2] + margin)
+    mask = ground.below & (x.abs() < high[0] + margin) & (z.abs() < high[2] + margin)
     at, q, (fx, fz) = _flat(p, module.SHAPE, mask, x, z)
     gap = sum((field(fx, torch.full_like(fx, h), fz, q) / h).clamp(0, 1) * w for h, w in ((0.15, 0.35), (0.45, 0.40), (0.9, 0.25)))
     open_sky[at] = 0.10 + 0.90 * gap
     lit = p.sunlight * (light * p.sun_y * 0.9).unsqueeze(-2) + p.ambient * (0.9 * open_sky).unsqueeze(-2)
-    on_ground = (canvas.segment == world.ID["road"]) | (canvas.segment == world.ID["grass"])
-    canvas.light = mix(canvas.light, canvas.light * lit, on_ground.to(x.dtype))
+    canvas.light = mix(canvas.light, canvas.light * lit, ground.seen.to(x.dtype))
 
+
+def _subject(module, canvas, p, field):
+    """Trace and shade the subject."""
+    low, high = module.bounds(p)
     near, far = box(canvas.o, canvas.d, low, high)
     at, q, (ox, oy, oz, dx, dy, dz, near, far) = _flat(p, module.SHAPE, far > near.clamp(min=0), *canvas.o, *canvas.d, near, far)
     t = trace(field, (ox, oy, oz), (dx, dy, dz), q, near, far)
@@ -173,15 +113,14 @@ def _scene(module, p, added, size, field):
     d = camera(p, rays)
     o = (p.camera_x, p.camera_y, p.camera_z)
     pixel = p.tangent * (2 / size)
-    canvas = world.backdrop(p, o, d, pixel)
-    ground = world.ground(canvas, p)
-    world.buildings(canvas, p)
-    grain = fbm(d[0] * 42 + p.skyline, d[1] * 42 + d[2] * 30)
-    world.trees(canvas, p, grain)
-    _subject(module, canvas, p, ground, field)
+    canvas, ground = module.background(p, o, d, pixel)
+    if ground is not None:
+        _on_ground(module, canvas, p, ground, field)
+    _subject(module, canvas, p, field)
     if added is not None:
-        clutter.clutter(canvas, p, added)
-    world.haze(canvas, p)
+        module.challenge(canvas, p, added)
+    if "haze" in p:
+        world.haze(canvas, p)
     grey = canvas.light.mean(1, keepdim=True)
     light = torch.lerp(grey, canvas.light, 1.18) * p.exposure[..., None]
     light = shrink(film(light), size, SAMPLES)
@@ -212,8 +151,8 @@ def render(category, seed, indices, size=256, challenging=False, device="cpu", b
     work = torch.float64 if dtype == torch.float64 else torch.float32
     module = MODULES[category]
     field = _fused(category) if compile and torch.device(device).type == "cuda" else module.distance
-    p, factors = settings(category, seed, indices)
-    added = clutter.settings(category, seed, indices) if challenging else None
+    _, p, factors = _drawn(category, seed, indices)
+    added = clutter.settings(category, seed, indices, module.KINDS) if challenging else None
     images = torch.empty(len(indices), 3, size, size, dtype=dtype, device=device)
     segments = torch.empty(len(indices), size, size, dtype=torch.long, device=device)
     for first in range(0, len(indices), batch):

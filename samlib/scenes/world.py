@@ -11,8 +11,6 @@ from .noise import cell, fbm
 from .tracing import Params, box, color, mix, stack, step
 
 TREES, BUILDINGS = 6, 3
-CLASSES = ("sky", "tree", "building", "hill", "grass", "road", "car", "window", "wheel", "fence", "shrub", "pole", "sign", "object")
-ID = {name: i for i, name in enumerate(CLASSES)}
 
 
 @dataclass
@@ -23,6 +21,7 @@ class Canvas:
     t: torch.Tensor
     segment: torch.Tensor
     pixel: torch.Tensor  # (N, 1) angle between neighbouring rays' pixels: what is finer than t * pixel must fade
+    ids: dict           # name of a segment -> its number
 
     def put(self, light, cover, t, name):
         """Lay something of colour light (N, 3, P) over the picture where cover (N, P) in [0, 1] and t is nearer."""
@@ -30,7 +29,11 @@ class Canvas:
         self.light = mix(self.light, light, cover)
         solid = cover > 0.5
         self.t = torch.where(solid, t, self.t)
-        self.segment = torch.where(solid, torch.full_like(self.segment, ID[name]), self.segment)
+        self.segment = torch.where(solid, torch.full_like(self.segment, self.ids[name]), self.segment)
+
+    def at(self, *names):
+        """Where the picture shows one of those segments, (N, P) bool; a category need not have them all."""
+        return sum((self.segment == self.ids.get(name, -1) for name in names), torch.zeros_like(self.segment, dtype=torch.bool))
 
 
 def weather(u):
@@ -65,7 +68,7 @@ def surroundings(x, y, z, p):
     return mix(ground, light, step(-0.05, 0.03, y))
 
 
-def backdrop(p, o, d, pixel):
+def backdrop(p, o, d, pixel, ids):
     """Sky with clouds, far hills and a near tree line."""
     x, y, z = d
     light = sky(x, y, z, p)
@@ -74,7 +77,7 @@ def backdrop(p, o, d, pixel):
     cover = step(0.68, 0.93, noise + 0.50 * p.clouds) * step(0.0, 0.22, y)
     lit = p.sunlight * 0.22 + p.ambient * 0.75
     light = mix(light, torch.lerp(lit, p.horizon, 0.25) * (1.12 - 0.35 * step(0.5, 1.0, noise)).unsqueeze(-2), cover * 0.85)
-    canvas = Canvas(o, d, light, torch.full_like(x, 1e4), torch.zeros_like(x, dtype=torch.long), pixel)
+    canvas = Canvas(o, d, light, torch.full_like(x, 1e4), torch.full_like(x, ids["sky"], dtype=torch.long), pixel, ids)
     flat = torch.rsqrt((x * x + z * z).clamp(min=1e-6))
     level, ax, az = y * flat, x * flat, z * flat
     edge = 1.5 * pixel
@@ -120,7 +123,7 @@ def ground(canvas, p):
     grass = inside(0.16 + p.pavement)
     light = mix(light, turf, grass)
     canvas.put(light, below.to(light.dtype), t, "road")
-    canvas.segment = torch.where(below & (grass > 0.5), torch.full_like(canvas.segment, ID["grass"]), canvas.segment)
+    canvas.segment = torch.where(below & (grass > 0.5), torch.full_like(canvas.segment, canvas.ids["grass"]), canvas.segment)
     return t, x, z, below
 
 
@@ -222,5 +225,5 @@ def tree_shadows(p, x, z):
 
 def haze(canvas, p):
     """Fade with distance towards the light of the horizon."""
-    amount = (1 - torch.exp(-canvas.t * (0.001 + 0.007 * p.haze))) * (canvas.segment != ID["sky"]) * (canvas.segment != ID["hill"])
+    amount = (1 - torch.exp(-canvas.t * (0.001 + 0.007 * p.haze))) * (canvas.segment != canvas.ids["sky"]) * (canvas.segment != canvas.ids["hill"])
     canvas.light = mix(canvas.light, p.horizon * 0.92, amount)
