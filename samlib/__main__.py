@@ -56,6 +56,14 @@ def parser():
     listing = commands.add_parser("domains", help="what there is: domains, their spaces, directions and methods")
     listing.set_defaults(run=run_domains)
 
+    conversion = commands.add_parser("convert", help="a checkpoint of anyone's as safetensors: generator, encoder or predictor")
+    conversion.add_argument("source", type=Path, metavar="IN", help="official pickle, .pt, or safetensors; read as data, never run")
+    conversion.add_argument("target", type=Path, metavar="OUT", help="file to write, .safetensors")
+    conversion.add_argument("--part", choices=("generator", "encoder", "predictor"),
+                            help="of a file with more than one network (default: the encoder of an e4e or pSp file)")
+    conversion.add_argument("--half", action="store_true", help="matrices in 16 bits: half the size, images within about 1e-3")
+    conversion.set_defaults(run=run_convert)
+
     demo = commands.add_parser("demo", help="run notebooks/quickstart.ipynb")
     demo.add_argument("-p", "--parameter", nargs="+", action="extend", default=[], metavar="NAME=VALUE", type=parameter)
     demo.set_defaults(run=run_demo)
@@ -137,6 +145,13 @@ def run_domains(options):
         print(f"{name}: {domain.generator.resolution} px, spaces {' '.join(s.name for s in domain.spaces)}, tau {domain.tau:g}")
         print("    methods:", ", ".join(domain.methods))
         print("    directions:", ", ".join(f"{direction} ({low:g} to {high:g})" for direction, (low, high) in ranges.items()))
+
+
+def run_convert(options):
+    from samlib.convert import convert
+
+    part = convert(options.source, options.target, options.part, options.half)
+    print(f"{part} written to {options.target} ({options.target.stat().st_size / 1e6:.1f} MB)")
 
 
 def run_demo(options):

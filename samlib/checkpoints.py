@@ -4,7 +4,6 @@ The project's own format is safetensors: matrices in 16 bits, vectors and scalar
 arguments as JSON in the header. Loading gives float32 on the CPU.
 """
 
-import hashlib
 import json
 import os
 import struct
@@ -186,22 +185,3 @@ def _mean_w(generator, samples: int = 4096) -> torch.Tensor:
     """The mean of w, for files that do not hold it."""
     z = torch.randn(samples, generator.z_dim, generator=torch.Generator().manual_seed(0))
     return generator.mapping(z)[:, 0].mean(0)
-
-
-def convert(source, target, half: bool = False) -> Path:
-    """Write the generator in `source`, any format that `load_generator` reads, as safetensors to `target`.
-
-    half: store matrices in 16 bits, which halves the file and moves images by about 1e-3 of their range.
-    """
-    generator = load_generator(source)
-    with open(source, "rb") as file:
-        digest = _digest(file)
-    save_generator(generator, target, half, {"source": Path(source).name, "source_sha256": digest})
-    return Path(target)
-
-
-def _digest(file) -> str:
-    digest = hashlib.sha256()
-    while block := file.read(1 << 20):
-        digest.update(block)
-    return digest.hexdigest()

@@ -4,12 +4,18 @@ DeepLabV3+ (Chen et al., ECCV 2018) on a ResNet, output stride 16, with 8 output
 Module names are those of the published predictor, so that its files load by key.
 """
 
+import re
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from samlib import weights
+from samlib.arrays import CheckpointError, brief
+from samlib.checkpoints import fill, is_safetensors, read_arrays
+from samlib.layouts import collect
+from samlib.spaces import STYLEGAN2_FEATURES
 
 BLOCKS = {
     "resnet18": (BasicBlock, (2, 2, 2, 2)),
@@ -185,9 +191,58 @@ class InvertibilityPredictor(nn.Module):
         base = self.sd_base(images)
         return torch.cat([head(base) for head in self.heads.values()], 1)
 
-    def save(self, path, **metadata):
-        return weights.save(self, path, **metadata)
+    def save(self, path, half: bool = True, **metadata):
+        return weights.save(self, path, half, **metadata)
 
     @classmethod
     def load(cls, path, device=None) -> "InvertibilityPredictor":
         return weights.load(cls, path, device)
+
+
+def load_predictor(path, device=None) -> InvertibilityPredictor:
+    """The predictor in `path`: a published file, {"sd_base": state, space name: state of its head, ...}, read as data,
+    or one that `samlib` saved. Every tensor is used; a CheckpointError names one that is missing, left over or misshaped."""
+    if is_safetensors(path):
+        return InvertibilityPredictor.load(path, device)
+    arrays = read_arrays(path, _flat)
+    known = ("W+", *STYLEGAN2_FEATURES)
+    spaces = {name.split(".")[1] for name in arrays if name.startswith("heads.")}
+    if unknown := sorted(spaces - set(known)):
+        raise CheckpointError(f"{path}: a head for {brief(unknown[0])}, which is no space; there are {', '.join(known)}")
+    with torch.device("meta"):  # shapes only: the arrays of the file become the parameters
+        predictor = InvertibilityPredictor([name for name in known if name in spaces], **_settings(arrays, path))
+    fill(predictor, arrays, path)
+    return predictor.to(device or "cpu")
+
+
+def _flat(content: dict, size: int) -> dict:
+    """A published checkpoint's tensors under the names that the predictor has for them."""
+    if type(content) is not dict or type(content.get("sd_base")) is not dict:
+        raise CheckpointError("holds no invertibility predictor; want sd_base and a head for each space")
+    pairs = []
+    for part, state in content.items():
+        if type(part) is not str or "." in part or type(state) is not dict:
+            raise CheckpointError(f"{brief(part)} is left over; want sd_base and a head for each space")
+        prefix = part if part == "sd_base" else f"heads.{part}"
+        pairs += [(f"{prefix}.{name}", array) for name, array in state.items()]
+    return collect(pairs, size)
+
+
+def _settings(arrays: dict, path) -> dict:
+    """The constructor's arguments that the shapes imply; the published files are those of `published`."""
+
+    def channels(name):
+        shape = arrays[name].shape if name in arrays else ()
+        if len(shape) != 4 or not 0 < shape[0] <= 4096:
+            raise CheckpointError(f"{path}: {name} is missing or misshaped; want DeepLabV3+ on a ResNet")
+        return shape[0]
+
+    names = [name.removeprefix("sd_base.backbone.") for name in arrays]
+    block = Bottleneck if any(name.endswith(".conv3.weight") for name in names) else BasicBlock
+    depth = max((int(match[1]) + 1 for name in names if (match := re.match(r"layer3\.(\d{1,3})\.", name))), default=0)
+    known = {(kind, counts[2]): name for name, (kind, counts) in BLOCKS.items()}
+    width = channels("sd_base.backbone.conv1.weight")
+    if (block, depth) not in known or (width != 64 and block is Bottleneck):
+        raise CheckpointError(f"{path}: a backbone {width} channels wide with {depth} units in layer3; want {', '.join(BLOCKS)}")
+    return dict(backbone=known[block, depth], width=width, decoder=channels("sd_base.aspp.conv1.weight"),
+                low_reduced=channels("sd_base.decoder.conv1.weight"))

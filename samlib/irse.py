@@ -8,12 +8,13 @@ import math
 import re
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .arrays import CheckpointError, brief
-from .checkpoints import fill, read_arrays
+from .checkpoints import fill, is_safetensors, load_tensors, read_arrays, save_tensors
 from .layouts import collect
 from .unpickle import Record
 
@@ -111,6 +112,11 @@ class Encoder(nn.Module):
             codes = torch.cat([codes[:, :1], codes[:, :1] + codes[:, 1:]], 1)
         return codes + self.latent_avg
 
+    def save(self, path, half: bool = False, metadata: dict | None = None) -> None:
+        """Write the encoder as safetensors, `latent_avg` too; half: matrices in 16 bits."""
+        tensors = {**self.state_dict(), "latent_avg": self.latent_avg}
+        save_tensors(tensors, path, {**(metadata or {}), "class": "Encoder", "kind": self.kind}, half)
+
     def features(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Maps of w_dim channels at 1/16, 1/8 and 1/4 of the image's size, the finer ones with the coarser added."""
         if images.ndim != 4 or images.shape[1] != 3 or max(images.shape[2:]) > 256:
@@ -146,16 +152,19 @@ def from_arrays(arrays: dict, kind: str, path="the encoder") -> Encoder:
         if shapes["latent_avg"] not in ((encoder.widths[-1],), tuple(encoder.latent_avg.shape)):
             shape = brief(shapes["latent_avg"])
             raise CheckpointError(f"{path}: latent_avg has shape {shape}; want one w, or one for each row")
-        encoder.latent_avg += torch.from_numpy(latent_avg.astype("float32"))
+        read = isinstance(latent_avg, Tensor)  # from safetensors; otherwise a view into the file
+        encoder.latent_avg += latent_avg if read else torch.from_numpy(np.array(latent_avg, "float32"))
     return encoder
 
 
 def load_encoder(path, kind: str | None = None) -> Encoder:
-    """The encoder of a pSp or e4e checkpoint (`state_dict`, `latent_avg`, `opts`), read as data.
+    """The encoder of a pSp or e4e checkpoint (`state_dict`, `latent_avg`, `opts`), read as data, or of `Encoder.save`.
 
     kind: "e4e" or "psp", for files whose opts do not say; the names of their tensors are the same.
     """
     path = Path(path)
+    if is_safetensors(path):
+        return _read_safetensors(path)
     arrays, opts = read_arrays(path, _parts)
     named = opts.get("encoder_type")
     if named is not None and named not in PUBLISHED:
@@ -168,9 +177,18 @@ def load_encoder(path, kind: str | None = None) -> Encoder:
     return from_arrays(arrays, kind, path)
 
 
+def _read_safetensors(path) -> Encoder:
+    arrays, metadata = load_tensors(path)
+    if metadata.get("class") != "Encoder" or metadata.get("kind") not in PUBLISHED.values():
+        raise CheckpointError(f"{path}: holds no encoder; want one written by Encoder.save")
+    return from_arrays(arrays, metadata["kind"], path)
+
+
 def _parts(content: dict, size: int) -> tuple[dict, dict]:
     opts = content.get("opts", {})
     opts = opts.state if type(opts) is Record else opts  # an argparse.Namespace in some files
+    if type(opts) is not dict or type(opts.get("encoder_type", "")) not in (str, type(None)):
+        raise CheckpointError("its opts are not those of a pSp or e4e encoder")
     named = content["state_dict"].items()
     pairs = [(name[len("encoder.") :], array) for name, array in named if name.startswith("encoder.")]
     if content.get("latent_avg") is not None:

@@ -1,6 +1,7 @@
 """Where things are, whatever folder a notebook, a test or a command was started from."""
 
 import contextlib
+import hashlib
 import os
 import shutil
 import tempfile
@@ -18,6 +19,21 @@ def cache():
     folder = Path(os.environ.get("SAMLIB_CACHE", OUTPUTS / "cache"))
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def weights():
+    """The user's folder for official files; SAMLIB_WEIGHTS moves it. It may not be there yet."""
+    user = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("SAMLIB_WEIGHTS") or Path(user, "samlib", "weights"))
+
+
+def digest(path):
+    """SHA-256 of a file, in hexadecimal."""
+    found = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            found.update(block)
+    return found.hexdigest()
 
 
 @contextlib.contextmanager

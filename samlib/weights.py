@@ -10,17 +10,21 @@ from torch import Tensor, nn
 
 from samlib import paths
 
+MAX_CONFIG = 10_000  # characters of JSON
 
-def compact(tensor: Tensor) -> Tensor:
+
+def compact(tensor: Tensor, half: bool = True) -> Tensor:
     """`tensor` as it is stored: 16 bit from two dimensions on; running variances can be too small for 16 bit."""
     stored = tensor.detach().cpu().contiguous()
-    return stored.half() if stored.is_floating_point() and stored.ndim > 1 else stored
+    return stored.half() if half and stored.is_floating_point() and stored.ndim > 1 else stored
 
 
-def save(module: nn.Module, path, **metadata) -> Path:
-    """Write `module`, its `config` and any JSON-able `metadata`; the file appears whole or not at all."""
+def save(module: nn.Module, path, half: bool = True, **metadata) -> Path:
+    """Write `module`, its `config` and any JSON-able `metadata`; the file appears whole or not at all.
+
+    half: matrices in 16 bit; False keeps every number exactly."""
     header = {"class": type(module).__name__, "config": module.config, **metadata}
-    state = {name: compact(tensor) for name, tensor in module.state_dict().items()}
+    state = {name: compact(tensor, half) for name, tensor in module.state_dict().items()}
     with paths.atomic_file(path) as temporary:
         save_file(state, temporary, {key: json.dumps(value) for key, value in header.items()})
     return Path(path)
@@ -38,9 +42,23 @@ def load(kind: type, path, device=None) -> nn.Module:
         found = header.get("class", "no named class")
         raise ValueError(f"{path}: holds {found}, wanted {kind.__name__}; give the file of that network")
     try:
+        _check(kind, header["config"], state)
         module = kind(**header["config"])
         module.load_state_dict(state)
-    except (KeyError, TypeError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f"{path}: does not fit {kind.__name__}: {' '.join(str(error).split())}") from error
     module.metadata = header
     return module.to(device or "cpu").eval()
+
+
+def _check(kind: type, config: dict, state: dict) -> None:
+    """Refuse settings that claim more than the file holds before any memory is taken for them."""
+    if len(json.dumps(config)) > MAX_CONFIG:
+        raise ValueError(f"settings of more than {MAX_CONFIG:,} characters")
+    with torch.device("meta"):  # shapes only
+        wanted = {name: tuple(tensor.shape) for name, tensor in kind(**config).state_dict().items()}
+    for name, shape in wanted.items():
+        if name in state and tuple(state[name].shape) != shape:
+            raise ValueError(f"{name} has shape {tuple(state[name].shape)}; want {shape}")
+    for name in sorted(wanted.keys() ^ state.keys()):
+        raise ValueError(f"{name[:200]} is {'missing' if name in wanted else 'left over'}")

@@ -4,86 +4,11 @@ The source text that these files carry raises an error if anything runs it.
 """
 
 import collections
-import contextlib
 import pickle
-import sys
-import types
 
 import torch
 
-SOURCE = "raise RuntimeError('code inside a checkpoint was run')\n"
-
-
-@contextlib.contextmanager
-def modules(**globals_by_module):
-    """Make objects picklable under the names of modules that are not installed here: dnnlib__tflib=[...]."""
-    added = []
-    for name, things in globals_by_module.items():
-        name = name.replace("__", ".")
-        for end in [*(i for i, letter in enumerate(name) if letter == "."), len(name)]:
-            sys.modules[name[:end]] = types.ModuleType(name[:end])
-            added.append(name[:end])
-        for thing in things:
-            thing.__module__ = name
-            setattr(sys.modules[name], thing.__qualname__, thing)
-    try:
-        yield
-    finally:
-        for name in set(added):
-            del sys.modules[name]
-
-
-def named(name, **attributes):
-    return type(name, (), {"__qualname__": name, **attributes})
-
-
-def write_tensorflow(generator, path, source=SOURCE, protocol=4):
-    """(G, D, Gs) of dnnlib.tflib.network.Network."""
-    Network = named("Network", __getstate__=lambda self: self.content)
-    state = {name: tensor.detach().numpy() for name, tensor in generator.state_dict().items()}
-    mapping, synthesis = [], []
-    for name, array in state.items():
-        variable = _tensorflow(name, array)
-        if variable:
-            (mapping if variable[0].startswith("Dense") else synthesis).append(variable)
-
-    def network(name, variables, **components):
-        it = Network()
-        it.content = dict(version=4, name=name, static_kwargs=dict(label_size=0, resolution=generator.resolution),
-                          components=components, build_module_src=source, build_func_name=name,
-                          variables=variables)  # fmt: skip
-        return it
-
-    top = [("lod", state["mapping.w_avg"][:0].sum()), ("dlatent_avg", state["mapping.w_avg"])]
-    parts = dict(mapping=network("G_mapping", mapping), synthesis=network("G_synthesis", synthesis))
-    gs = network("Gs", top, **parts)
-    with modules(dnnlib__tflib__network=[Network]), open(path, "wb") as file:
-        pickle.dump((gs, network("D", []), gs), file, protocol=protocol)
-
-
-def _tensorflow(name, array):
-    owner, layer, kind = ([*name.split("."), ""] * 2)[:3] if name.startswith("mapping") else name.split(".", 2)
-    if owner == "mapping":
-        return (f"Dense{layer[2:]}/{kind}", array.T) if layer != "w_avg" else None
-    resolution = int(layer[1:])
-    if kind == "const":
-        return "4x4/Const/const", array[None]
-    if "." not in kind or kind.endswith("resample_filter"):
-        return None
-    layer, kind = kind.split(".", 1)
-    level = resolution.bit_length() - 3  # 0 at 4 px
-    if kind == "noise_const":
-        return f"noise{2 * level - (layer == 'conv0')}", array[None, None]
-    there = {"conv0": "Conv0_up", "conv1": "Conv1" if level else "Conv", "torgb": "ToRGB"}[layer]
-    if kind == "weight":
-        array = array.transpose(2, 3, 1, 0)
-        array = array[::-1, ::-1] if layer == "conv0" else array
-    elif kind == "affine.weight":
-        array = array.T
-    elif kind == "affine.bias":
-        array = array - 1
-    kind = kind.replace("affine.", "mod_")
-    return f"{resolution}x{resolution}/{there}/{kind}", array.copy()[()]  # [()]: numbers, not 0-d arrays
+from samlib.standin import SOURCE, modules, named
 
 
 def write_nvidia(generator, path, source=SOURCE, protocol=3, **attributes):
