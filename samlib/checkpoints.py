@@ -15,7 +15,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from . import biggan_layout
 from .arrays import CheckpointError, brief
+from .biggan import BigGAN
 from .layouts import arrays_of, config_of
 from .stylegan2 import Generator
 from .torch_files import read
@@ -99,11 +101,14 @@ def save_generator(generator, path, half: bool = True, metadata: dict | None = N
 def load_generator(path):
     """The generator in `path`, float32, on the CPU, in evaluation mode, with gradients off.
 
-    Reads safetensors, NVIDIA's TensorFlow-era and PyTorch-era pickles, rosinality's `.pt` (`g_ema`), and the generator
-    inside a pSp or e4e checkpoint. CheckpointError, in one line, for anything else; nothing in a file is executed.
+    Reads safetensors, NVIDIA's TensorFlow-era and PyTorch-era pickles, rosinality's `.pt` (`g_ema`), the generator inside a
+    pSp or e4e checkpoint, and the BigGAN-deep of pytorch-pretrained-biggan (`pytorch_model.bin`, or a folder with it).
+    CheckpointError, in one line, for anything else; nothing in a file is executed.
     """
-    path = Path(path)
+    path = Path(path) / "pytorch_model.bin" if Path(path).is_dir() else Path(path)
     arrays, settings = _read_safetensors(path) if is_safetensors(path) else read_arrays(path, arrays_of)
+    if biggan_layout.is_biggan(arrays):
+        return _load_biggan(path, arrays, settings or biggan_layout.config_beside(path))
     estimate = "mapping.w_avg" not in arrays
     try:
         config = {**settings, **config_of({name: tuple(array.shape) for name, array in arrays.items()})}
@@ -116,6 +121,19 @@ def load_generator(path):
     fill(generator, arrays, path)
     if estimate:
         generator.w_avg.copy_(_mean_w(generator))
+    return generator
+
+
+def _load_biggan(path, arrays, stored):
+    """The BigGAN of these arrays; `stored`: what its file, or the one beside it, says of it."""
+    try:
+        config = biggan_layout.config_of({name: tuple(array.shape) for name, array in arrays.items()})
+        settings = biggan_layout.settings_of(stored, config)
+        with torch.device("meta"):
+            generator = BigGAN(**config, **settings)
+    except (TypeError, ValueError, LookupError, AttributeError) as error:
+        raise CheckpointError(f"{path}: {error}") from None
+    fill(generator, arrays, path)
     return generator
 
 
@@ -134,6 +152,8 @@ def _read_safetensors(path):
     try:
         config = json.loads(metadata.get("config", "{}"))
         clamp = config.get("conv_clamp")
+        if biggan_layout.is_biggan(tensors):
+            return tensors, {name: config[name] for name in ("eps", "names") if name in config}
     except (ValueError, AttributeError, RecursionError):
         raise CheckpointError(f"{path}: its config is not the JSON of a generator's arguments") from None
     if clamp is not None and type(clamp) not in (int, float):

@@ -9,6 +9,7 @@ import re
 
 import numpy as np
 
+from . import biggan_layout
 from .arrays import Array, CheckpointError, brief
 from .unpickle import Record
 
@@ -30,6 +31,8 @@ def arrays_of(content, size: int) -> tuple[dict, dict]:
         return from_tensorflow(content[2], size), {}  # (G, D, Gs): the last is the moving average
     if type(content) is not dict:
         raise CheckpointError(f"holds no StyleGAN2 generator but a {type(content).__name__}; want Gs, G_ema or g_ema")
+    if biggan_layout.is_biggan(content):
+        return biggan_layout.fold(collect(content.items(), size)), {}
     network, state = content.get("G_ema"), content.get("state_dict")
     if type(network) is Record and "_modules" in network.state:
         return from_nvidia(network, size)

@@ -36,3 +36,14 @@ def stylegan2_spaces(w_dim: int, channels: dict[int, int]) -> tuple[Space, ...]:
             layer = 2 * (resolution.bit_length() - 3) + 1
             spaces.append(Space(name, resolution, channels[resolution], layer))
     return tuple(spaces)
+
+
+# BigGAN-deep has two blocks to each resolution; by the same count F2 is the output of block 2, which ends 8 px, F4 that of
+# block 4 at 16 px. Row 0 of z+ makes the 4 x 4 start, row i + 1 goes to block i.
+BIGGAN_FEATURES = {"F2": 8, "F4": 16}
+
+
+def biggan_spaces(z_dim: int, channels: dict[int, int]) -> tuple[Space, ...]:
+    """Z+, F2 and F4 of a BigGAN-deep with these `channels`, as far as they lie before its last resolution."""
+    features = {name: r for name, r in BIGGAN_FEATURES.items() if r < max(channels)}
+    return (Space("Z+", None, z_dim, 0), *(Space(name, r, channels[r], int(name[1:]) + 2) for name, r in features.items()))

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from . import features
 from .spaces import stylegan2_spaces
 
 SQRT2 = math.sqrt(2)
@@ -220,11 +221,11 @@ class Generator(nn.Module):
         [0, 1], resized bilinearly to the feature, all ones where missing; noise "const", "none" or "random"; size: stop
         at the image of this size, which later blocks only refine. Returns images (N, 3, H, W), about [-1, 1], not clamped.
         """
-        self._check(w_plus, deltas, masks, noise)
+        features.check(self, w_plus, deltas, masks, noise)
         x = rgb = None
         for block in self.synthesis_network.blocks():
             x, rgb = block(x, rgb, w_plus, noise, self.compute_dtype or w_plus.dtype)
-            x = self._add_change(block.resolution, x, deltas, masks)
+            x = features.add_change(self._space(block.resolution), x, deltas, masks)  # after ToRGB has read x
             if block.resolution == size:
                 break
         return rgb
@@ -235,50 +236,16 @@ class Generator(nn.Module):
 
         Both versions run as one batch of 2N: the first half keeps w+, the second carries w+ + direction.
         """
-        self._check(w_plus, deltas, masks, noise)
-        n = w_plus.shape[0]
+        features.check(self, w_plus, deltas, masks, noise)
         both = torch.cat([w_plus, w_plus + direction.to(w_plus)])
         x = rgb = None
         for block in self.synthesis_network.blocks():
             x, rgb = block(x, rgb, both, noise, self.compute_dtype or w_plus.dtype)
-            kept = self._add_change(block.resolution, x[:n], deltas, masks)
-            mask = self._mask(block.resolution, x, masks, deltas)
-            edited = x[n:] if mask is None else torch.lerp(x[n:], kept, mask)
-            x = torch.cat([kept, edited])
-        return rgb[n:]
+            x = features.keep_inside(self._space(block.resolution), x, deltas, masks)
+        return rgb[len(w_plus):]
 
     def _space(self, resolution: int):
         return next((s for s in self.spaces if s.resolution == resolution), None)
-
-    def _mask(self, resolution, x, masks, deltas):
-        space = self._space(resolution)
-        if space is None or space.name not in (deltas or {}):
-            return None
-        m = (masks or {}).get(space.name)
-        if m is None:
-            return torch.ones_like(x[:1, :1])
-        if m.shape[-2:] != x.shape[-2:]:
-            m = F.interpolate(m, x.shape[-2:], mode="bilinear", align_corners=False, antialias=True)
-        return m.to(x.dtype)
-
-    def _add_change(self, resolution, x, deltas, masks):
-        """f_l = g(...) + m_l * delta_f_l, after this block's ToRGB has read the feature."""
-        mask = self._mask(resolution, x, masks, deltas)
-        return x if mask is None else x + mask * deltas[self._space(resolution).name].to(x.dtype)
-
-    def _check(self, w_plus, deltas, masks, noise):
-        want = (self.num_layers, self.w_dim)
-        if w_plus.ndim != 3 or tuple(w_plus.shape[1:]) != want:
-            raise ValueError(f"w_plus has shape {tuple(w_plus.shape)}; want (N, {want[0]}, {want[1]})")
-        if noise not in ("const", "none", "random"):
-            raise ValueError(f"noise {noise!r}; want 'const', 'none' or 'random'")
-        features = {s.name: s for s in self.spaces if not s.is_latent}
-        for name in {*(deltas or {}), *(masks or {})} - {*features, "W+"}:
-            raise ValueError(f"no feature space {name!r} in this generator; it has {', '.join(features)}")
-        for name, delta in (deltas or {}).items():
-            want = (features[name].channels, features[name].resolution, features[name].resolution)
-            if tuple(delta.shape[1:]) != want:
-                raise ValueError(f"delta of {name} has shape {tuple(delta.shape)}; want (N, {', '.join(map(str, want))})")
 
     # The reference names its two halves `synthesis` and `mapping`, which are calls here.
     def state_dict(self, *args, **kwargs):
