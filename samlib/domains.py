@@ -3,7 +3,8 @@
     image -> predicted error per space -> mean per segment -> layer map (tau) -> inversion -> edit -> image
 
 Files of data/<name>/:  domain.json (tau, metric, steps, weights, strengths), generator.safetensors,
-predictor.safetensors (S), segmenter.safetensors, directions.safetensors ((L, D) each).
+predictor.safetensors (S), segmenter.safetensors, directions.safetensors ((L, D) each). Where there is no
+segmenter.safetensors, domain.json may name one of `segmenters.NAMES` under "segmenter".
 """
 
 import json
@@ -21,7 +22,7 @@ from samlib.invertibility import InvertibilityPredictor
 from samlib.objective import Weights
 from samlib.optimize import optimize
 from samlib.perceptual import Metric
-from samlib.segmenters import SceneSegmenter, Tidy
+from samlib.segmenters import SceneSegmenter, Tidy, named
 
 # Wulff and Torralba (the paper's [59]) lean on the prior, which elsewhere only keeps w from straying.
 GAUSSIAN_FACTOR = 1000
@@ -160,7 +161,8 @@ def load(name, device=None):
     return Domain(
         str(name), generator, Metric(settings.get("metric", "st-lpips-vgg")).to(device),
         _load(folder, "predictor", lambda path: InvertibilityPredictor.load(path, device)),
-        _load(folder, "segmenter", lambda path: Tidy(SceneSegmenter.load(path, device))),
+        _load(folder, "segmenter", lambda path: Tidy(SceneSegmenter.load(path, device)))
+        or (named(settings["segmenter"], device) if "segmenter" in settings else None),
         {name: found[name].to(device) for name in sorted(found, key=[*strengths, *found].index)},  # as listed there
         strengths, settings.get("tau", 0.225), settings.get("steps", 200), Weights(**settings.get("weights", {})),
         settings.get("learning_rate", 0.05), folder)
@@ -188,5 +190,6 @@ def _load(folder, part, read):
 
 def _missing(folder, part):
     stage = "gan" if part == "generator" else part
-    return (f"{_file(folder, part)} is missing: fetch it, or train it with "
-            f"`python -m samlib.training.category {folder.name} {stage} --out {folder}`")
+    command = (f"samlib.training.category {folder.name} {stage} --out {folder}" if folder.parent == paths.DATA
+               else f"samlib train {folder} --images FOLDER")
+    return f"{_file(folder, part)} is missing: fetch it, or train it with `python -m {command}`"

@@ -3,6 +3,8 @@
 `.classes` holds the names of the ids where they have any, and is None where a segment is only a region.
 """
 
+from functools import cached_property
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -165,6 +167,34 @@ class Tidy:
     def __call__(self, images: Tensor) -> Tensor:
         segments = clean(self.segmenter(images), self.smallest)
         return split(segments, len(self.classes) if self.classes else None) if self.split else segments
+
+
+class Later:
+    """A segmenter that `make` gives at the first call: what needs a download shall not stop who does without it."""
+
+    def __init__(self, make):
+        self.make = make
+
+    @cached_property
+    def segmenter(self):
+        return self.make()
+
+    @property
+    def classes(self):
+        return self.segmenter.classes
+
+    def __call__(self, images: Tensor) -> Tensor:
+        return self.segmenter(images)
+
+
+NAMES = {"unsupervised": lambda device: Unsupervised(), "deeplab": DeepLabV3}  # device -> segmenter
+
+
+def named(name: str, device=None):
+    """The segmenter of this name, for images that nobody trained one for; cleaned, and made when it is first called."""
+    if name not in NAMES:
+        raise ValueError(f"no segmenter {name!r}; there are {', '.join(NAMES)}")
+    return Later(lambda: Tidy(NAMES[name](device)))
 
 
 def each(function, segments: Tensor) -> Tensor:
