@@ -33,6 +33,7 @@ def optimize(
     learning_rate: float = 0.05,
     delta_learning_rate: float | None = None,
     loss_size: int | None = None,
+    valid: Tensor | None = None,
     statistics: WStatistics | None = None,
     precision: torch.dtype | None = None,
     callback=None,
@@ -50,13 +51,15 @@ def optimize(
     shared_w      one w for all rows: inversion in W.
     noise         "none" or "const", for the generator.
     loss_size     side of the images that the loss compares; None: half of R or 256, whichever is smaller.
+    valid         (N, 1, R, R), 1 where an image is and 0 where it was padded: what is there costs nothing, and the
+                  images of both are compared with grey (0) in its place; None: everything counts.
     statistics    of w, for Eq. 6; None: sampled with `seed` (nothing else here is random).
     precision     torch.bfloat16 runs image and metric under autocast; None: the dtype of the weights.
     callback      called as callback(step, images) every `callback_every` steps, for a preview.
 
     Ctrl-C, or a KeyboardInterrupt from the callback, ends the loop early and what has been reached is returned.
     """
-    _check(generator, images, masks, start, weights, metric, noise)
+    _check(generator, images, masks, start, weights, metric, noise, valid)
     size = loss_size or min(generator.resolution // 2, 256)
     # What was made in inference mode cannot be trained with; copies made outside of it can.
     with torch.inference_mode(False), torch.enable_grad(), _frozen(generator, metric):
@@ -66,7 +69,9 @@ def optimize(
         phi = Phi(generator, len(images), masks, start, start_deltas, shared_w, noise)
         if weights.gaussian:
             statistics = (statistics or WStatistics.sample(generator, seed=seed)).to(device)
-        x = at_size(images, size)
+        valid = None if valid is None or (valid == 1).all() else valid.to(images, copy=True)
+        shares = None if valid is None else at_size(valid, size)
+        x = seen(images, size, valid, shares)
         with torch.no_grad():
             features = metric.features(x) if weights.lpips else None
 
@@ -74,7 +79,7 @@ def optimize(
             """x_hat and the terms of Eq. 5-7."""
             with torch.autocast(device.type, precision) if precision else nullcontext():
                 x_hat = phi.form()
-                terms = reconstruction_loss(x, at_size(x_hat, size), weights, metric, features)
+                terms = reconstruction_loss(x, seen(x_hat, size, valid, shares), weights, metric, features, shares)
             return x_hat, terms | w_loss(phi.w_plus, weights, statistics) | f_loss(phi.deltas, weights)
 
         rates = learning_rate, learning_rate if delta_learning_rate is None else delta_learning_rate
@@ -160,6 +165,15 @@ def at_size(images: Tensor, size: int) -> Tensor:
     return images if images.shape[-1] == size else F.interpolate(images, (size, size), mode="area")
 
 
+def seen(images: Tensor, size: int, valid: Tensor | None = None, shares: Tensor | None = None) -> Tensor:
+    """What the loss sees of `images`, at its size: the mean of what is valid in a pixel, and 0 where nothing is.
+
+    valid (N, 1, R, R); shares: the same area-resized to `size`. None: everything is valid."""
+    if valid is None:
+        return at_size(images, size)
+    return at_size(images * valid, size) / shares.clamp(min=1e-6)  # 0 / 1e-6 where nothing is
+
+
 @contextmanager
 def _frozen(*modules):
     """No gradients for the weights meanwhile: only phi is trained, and a step costs a third less."""
@@ -174,7 +188,7 @@ def _frozen(*modules):
             p.requires_grad_(True)
 
 
-def _check(generator, images, masks, start, weights, metric, noise):
+def _check(generator, images, masks, start, weights, metric, noise, valid):
     wanted = (3, generator.resolution, generator.resolution)
     if tuple(images.shape[1:]) != wanted:
         raise ValueError(f"images have shape {tuple(images.shape)}; want (N, {', '.join(map(str, wanted))})")
@@ -188,5 +202,8 @@ def _check(generator, images, masks, start, weights, metric, noise):
         raise ValueError(f"masks of {', '.join(sorted(names))}: no such feature space in this generator")
     if weights.lpips and metric is None:
         raise ValueError("a weight for LPIPS but no metric; give one, or weights with lpips=0")
+    wanted = (len(images), 1, *images.shape[2:])
+    if valid is not None and (tuple(valid.shape) != wanted or not valid.flatten(1).any(1).all()):
+        raise ValueError(f"valid has shape {tuple(valid.shape)}; want {wanted}, and something valid in every image")
     if noise not in ("none", "const"):
         raise ValueError(f"noise {noise!r}; want 'none' or 'const', so that an inversion can be formed again")

@@ -33,12 +33,18 @@ class Metric(nn.Module):
         activations = self.backbone(self.scaling(x))
         return [a / (a.square().sum(1, keepdim=True) + 1e-20).sqrt() for a in activations]
 
-    def distance(self, fx: list[torch.Tensor], fy: list[torch.Tensor], size: tuple[int, int] | None = None) -> torch.Tensor:
-        """Between two sets of features: (N,), or with a `size` (H, W) the map (N, H, W) whose layers are scaled to it."""
+    def distance(self, fx: list[torch.Tensor], fy: list[torch.Tensor], size: tuple[int, int] | None = None,
+                 valid: torch.Tensor | None = None) -> torch.Tensor:
+        """Between two sets of features: (N,), or with a `size` (H, W) the map (N, H, W) whose layers are scaled to it.
+
+        valid (N, 1, H, W): how much each pixel weighs in the mean of every layer, None: all the same."""
         maps = [F.conv2d((a - b).square(), lin.to(a.dtype)) for a, b, lin in zip(fx, fy, self.lins)]
-        if size is None:
+        if size is not None:
+            return sum(F.interpolate(m, size, mode="bilinear", align_corners=False) for m in maps)[:, 0]
+        if valid is None:
             return sum(m.mean((1, 2, 3)) for m in maps)
-        return sum(F.interpolate(m, size, mode="bilinear", align_corners=False) for m in maps)[:, 0]
+        cells = [F.adaptive_avg_pool2d(valid.to(m), m.shape[-2:]) for m in maps]
+        return sum((m * v).sum((1, 2, 3)) / v.sum((1, 2, 3)) for m, v in zip(maps, cells))
 
     def forward(self, x: torch.Tensor, y: torch.Tensor, spatial: bool = False) -> torch.Tensor:
         """LPIPS of x and y (N, 3, H, W): (N,), or the error map e_l of Eq. 1 (N, H, W)."""

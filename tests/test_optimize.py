@@ -203,6 +203,68 @@ def test_autocast_comes_close(generator, foreign):
     assert b.w_plus.dtype == b.images.dtype == torch.float32
 
 
+class WeighingMetric(TinyMetric):
+    """With the weights that the metrics have for pixels."""
+
+    def distance(self, fx, fy, size=None, valid=None):
+        maps = [(a - b).square().mean(1, keepdim=True) for a, b in zip(fx, fy)]
+        valid = fx[0].new_ones(len(fx[0]), 1, 32, 32) if valid is None else valid
+        cells = [torch.nn.functional.adaptive_avg_pool2d(valid, m.shape[-2:]) for m in maps]
+        return sum((m * v).sum((1, 2, 3)) / v.sum((1, 2, 3)) for m, v in zip(maps, cells))
+
+
+def frames(*rows):
+    """valid (N, 1, 64, 64): for each image the rows that are."""
+    valid = torch.zeros(len(rows), 1, 64, 64)
+    for one, (top, bottom) in zip(valid, rows):
+        one[:, top:bottom] = 1
+    return valid
+
+
+def test_what_is_in_the_padding_does_not_matter(generator, foreign):
+    valid = frames((8, 56), (0, 33), (21, 50))  # the last two end within a pixel of the loss
+    masks = masks_of(torch.where(valid[:, 0] > 0, 1, 0), generator.spaces)
+    other = torch.where(valid > 0, foreign, 1 - 2 * torch.rand(3, 3, 64, 64))
+    settings = dict(metric=WeighingMetric(), steps=6, valid=valid)
+    a, b = run(generator, foreign, masks, **settings), run(generator, other, masks, **settings)
+    assert torch.equal(a.w_plus, b.w_plus) and torch.equal(a.deltas["F4"], b.deltas["F4"])
+    assert all(torch.equal(a.losses[name], b.losses[name]) for name in a.losses)
+    without = [run(generator, images, masks, steps=6, metric=WeighingMetric()) for images in (foreign, other)]
+    assert (without[0].w_plus - without[1].w_plus).abs().max() > 0.01
+
+
+def test_the_padding_costs_nothing_however_wrong_it_is(generator, own):
+    images, w_plus = own
+    valid = frames((8, 56), (0, 33), (21, 50))
+    wrong = torch.where(valid > 0, images, -images.sign())
+    settings = dict(start=w_plus, steps=1, learning_rate=0, weights=PLAIN)
+    found = run(generator, wrong, metric=WeighingMetric(), valid=valid, **settings)
+    assert found.losses["l2"].max() < 1e-10 and found.losses["lpips"].max() < 1e-10
+    assert run(generator, wrong, **settings).losses["l2"].min() > 0.01
+
+
+def test_the_loss_is_the_mean_over_what_is_valid_by_hand(generator, foreign):
+    valid = frames((16, 48), (16, 48), (16, 48))
+    found = run(generator, foreign, steps=1, metric=WeighingMetric(), valid=valid, weights=PLAIN, loss_size=64)
+    with torch.no_grad():
+        formed = generator.synthesis(generator.w_avg.expand(3, 10, -1), noise="none").clamp(-1, 1)
+    error = (formed - foreign)[:, :, 16:48].square().mean((1, 2, 3))
+    torch.testing.assert_close(found.losses["l2"][0], error)
+
+
+def test_everything_valid_is_the_plain_loss_to_the_bit(generator, foreign):
+    a, b = run(generator, foreign), run(generator, foreign, valid=torch.ones(3, 1, 64, 64))
+    assert torch.equal(a.w_plus, b.w_plus) and all(torch.equal(a.losses[name], b.losses[name]) for name in a.losses)
+
+
+def test_a_batch_with_padding_is_its_images_one_by_one(generator, foreign):
+    valid = frames((8, 56), (0, 64), (21, 50))
+    batch = run(generator, foreign, metric=WeighingMetric(), valid=valid)
+    for i in range(3):
+        single = run(generator, foreign[i:i + 1], metric=WeighingMetric(), valid=valid[i:i + 1])
+        torch.testing.assert_close(batch[i].images, single.images, rtol=1e-4, atol=1e-5)
+
+
 def test_the_schedule_rises_stays_and_falls():
     assert schedule(0.025) == pytest.approx(0.5)
     assert schedule(0.05) == schedule(0.5) == schedule(0.75) == 1
@@ -225,6 +287,8 @@ def test_bad_input_says_what_was_got_and_wanted(generator, foreign):
         (lambda: run(generator, foreign, start=torch.zeros(3, 2, 12)), "(3, 10, 12)"),
         (lambda: run(generator, foreign, start_deltas={"F4": torch.zeros(3, 8, 16, 16)}), "no mask uses"),
         (lambda: run(generator, foreign, noise="random"), "'const'"),
+        (lambda: run(generator, foreign, valid=torch.ones(3, 64, 64)), "(3, 1, 64, 64)"),
+        (lambda: run(generator, foreign, valid=torch.zeros(3, 1, 64, 64)), "something valid in every image"),
         (lambda: optimize(generator, foreign, {}, None, steps=1), "metric"),
         (lambda: run(generator, foreign, weights=Weights(0, 0, 0, 0, 0)), "weight other than 0"),
     ):

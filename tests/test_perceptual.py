@@ -42,6 +42,20 @@ def test_map_shows_where(metric, images):
     assert (error[:, :16, :16].mean((1, 2)) > 5 * error[:, 40:, 40:].mean((1, 2))).all()
 
 
+def test_the_mean_can_be_over_part_of_the_image(metric, images):
+    fx, fy = metric.features(images), metric.features(images.flip(0))
+    everything = torch.ones(4, 1, 64, 64)
+    torch.testing.assert_close(metric.distance(fx, fy, valid=everything), metric.distance(fx, fy))
+    left, right = everything.clone(), everything.clone()
+    left[..., 32:], right[..., :32] = 0, 0
+    halves = metric.distance(fx, fy, valid=left) + metric.distance(fx, fy, valid=right)
+    torch.testing.assert_close(halves / 2, metric.distance(fx, fy), rtol=0.02, atol=0)  # some layers have odd sides
+    changed = images.clone()
+    changed[..., 32:] *= -1
+    fz = metric.features(changed)
+    assert (metric.distance(fx, fz, valid=left) < 0.5 * metric.distance(fx, fz, valid=right)).all()
+
+
 def test_gradient_reaches_the_image_and_not_the_network(metric, images):
     x = images.clone().requires_grad_()
     metric(x, images.flip(0)).sum().backward()
