@@ -31,7 +31,8 @@ class Metric(nn.Module):
     def features(self, x: torch.Tensor) -> list[torch.Tensor]:
         """Activations of five layers, each normalized to unit length over its channels."""
         activations = self.backbone(self.scaling(x))
-        return [a / (a.square().sum(1, keepdim=True) + 1e-20).sqrt() for a in activations]
+        # The lengths are single precision at least, also under autocast; the features stay in the type they came in.
+        return [a * (a.square().sum(1, keepdim=True) + 1e-20).rsqrt().to(a.dtype) for a in activations]
 
     def distance(self, fx: list[torch.Tensor], fy: list[torch.Tensor], size: tuple[int, int] | None = None,
                  valid: torch.Tensor | None = None) -> torch.Tensor:

@@ -1,9 +1,12 @@
 """Laws of the generator's training, on a network that trains in a second."""
 
+from functools import partial
+
 import torch
 
 from samlib.training.gan import Settings, train
 from samlib.training.losses import r1_penalty
+from samlib.training.paired import PairedLoss, warm_up
 
 
 def test_r1_is_the_squared_gradient():
@@ -22,3 +25,33 @@ def test_training_goes_on_from_where_it_stopped(tmp_path):
     assert (first["steps"], second["steps"]) == (2, 4)
     assert any(not torch.equal(first["ema"][k], second["ema"][k]) for k in first["ema"])
     assert all(p.isfinite().all() for p in ema.parameters())
+
+
+def test_warm_up_goes_on_from_the_share_that_is_done(tmp_path, monkeypatch):
+    """16 px of 32 come first, 5 % of the warm-up; a run that starts from a generator with that share skips them."""
+    monkeypatch.setattr("samlib.training.gan.warm_up", partial(warm_up, report_every=1))
+    torch.manual_seed(0)
+    images, codes = torch.randint(0, 255, (8, 3, 32, 32), dtype=torch.uint8), torch.rand(8, 5, dtype=torch.float64)
+    settings = Settings(resolution=32, channel_base=64, channel_max=8, w_dim=8, mapping_layers=2, judges="stylegan2", batch=4,
+                        noise="none", warm_up=1.0, images=24, lesson=2)
+    rows = []
+    keep = lambda training, row: rows.append(row)
+    train(images, tmp_path / "whole", settings, codes=codes, lesson=(codes, codes), on_report=keep, progress=False)
+    assert [row.get("size", "lesson") for row in rows] == ["lesson", 16, 32, 32, 32, 32][:len(rows)] and rows[-1]["size"] == 32
+    generator = tmp_path / "whole" / "generator.safetensors"
+    rows.clear()
+    train(images, tmp_path / "rest", settings, codes=codes, start=generator, warm=0.05, on_report=keep, progress=False)
+    assert {row["size"] for row in rows} == {32}
+    rows.clear()
+    train(images, tmp_path / "rest", settings, codes=codes, on_report=keep, progress=False)
+    assert not rows  # done, and so it says in its checkpoint
+
+
+def test_paired_loss_is_zero_for_equal_images_and_sees_both_views():
+    loss = PairedLoss("st-lpips-alex")
+    x = torch.rand(2, 3, 256, 256) * 2 - 1
+    assert float(loss(x, x)) == 0
+    for changed in (0, 1):  # the first image is compared at half size, the second in a crop
+        y = x.clone()
+        y[changed] = -y[changed]
+        assert float(loss(y, x) - (y - x).abs().mean()) > 0.01

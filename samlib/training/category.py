@@ -6,6 +6,7 @@ A stage writes its files into the output folder when it is done; what is there i
 GPUs under torchrun; `inversions` takes a part of the images, so that several GPUs can share it.
 """
 
+import ast
 import json
 import os
 import time
@@ -13,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file, save_file
 from torch import distributed
 from tqdm.auto import tqdm
 
@@ -30,17 +32,19 @@ from .loop import as_uint8, predict
 from .predictor import evaluate_predictor, inversion_dataset, load_inversions, train_predictor
 from .segmenter import evaluate_segmenter, train_segmenter
 
+SHARD = 1000  # scenes that are kept in one file
 GAN_SEED, NETWORK_SEED, INVERSION_SEED, TEST_SEED = 0, 1, 2, 3  # of the scenes: no stage is measured on what it saw
 
 PROFILES = {
     "full": dict(gan=gan.Settings(noise="none", judges="projected", mixing=0.0, path_length_every=16, lr=0.0015,
                                   warm_up=1.0),
-                 metric="st-lpips-vgg", lesson=80_000, scenes=20_000, networks=4_000, network_steps=1200,
+                 metric="st-lpips-vgg", lesson=80_000, scenes=30_000, networks=4_000, network_steps=1200,
+                 regressor=12_000, regressor_steps=3000,
                  inversions=480, inversion_steps=100, predictor_steps=1200, codes=10_000, test=64),
     # A minute on a CPU: it shows that every stage runs, and no more.
     "quick": dict(gan=gan.Settings(resolution=64, channel_base=512, channel_max=32, w_dim=256, judges="stylegan2", noise="none",
                                    images=64, batch=4, lesson=4), metric="st-lpips-alex", lesson=64, scenes=32, networks=16,
-                  network_steps=4, inversions=4, inversion_steps=3, predictor_steps=3, codes=64, test=2),
+                  network_steps=4, regressor=16, regressor_steps=4, inversions=4, inversion_steps=3, predictor_steps=3, codes=64, test=2),
 }
 
 # Edit -> the change it asks of each factor, in standard deviations; factors left out shall stay.
@@ -58,10 +62,10 @@ DEPENDENT = {"cars": ("lightness", "distance", "front")}
 INVERSION = {"weights": Weights(gaussian=1e-12, spread=1e-4), "learning_rate": 0.2, "delta_learning_rate": 0.05}
 
 
-def scenes(category: str, indices, size: int, seed: int, device, challenging: bool = False, chunk: int = 64):
-    """Rendered scenes on `device`: images (N, 3, H, W) and segments (N, H, W) as uint8, factors name -> (N,) on the CPU."""
+def scenes(category: str, indices, size: int, seed: int, device, challenging: bool = False, chunk: int = 64, fused: bool = False):
+    """Rendered scenes on `device`: images (N, 3, H, W) and segments (N, H, W) as uint8, factors name -> (N,) on the CPU.
+    fused: compile the distance field, on CUDA, which takes half a minute and pays from 5,000 scenes on."""
     parts = []
-    fused = torch.device(device).type == "cuda" and len(indices) > 5000  # compiling takes half a minute
     for start in tqdm(range(0, len(indices), chunk), desc="rendering", mininterval=5):
         part = render(category, seed, indices[start:start + chunk], size, challenging, device, compile=fused)
         parts.append((as_uint8(part.images), part.segments.byte(), part.factors))
@@ -69,8 +73,18 @@ def scenes(category: str, indices, size: int, seed: int, device, challenging: bo
     return torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts]), factors
 
 
-def train_gan(category, out, profile, device, seconds=float("inf")):
-    """The generator. Each process of a torchrun renders its own share of the scenes."""
+def kept_scenes(category, out, indices, size, device, fused):
+    """The images of scenes for the GAN (N, 3, size, size), rendered once and kept in a file."""
+    file = out / "scenes" / f"{category}-{size}-{indices[0]:06d}-{indices[-1]:06d}.safetensors"
+    if not file.exists():
+        file.parent.mkdir(exist_ok=True)
+        with paths.atomic_file(file) as temporary:
+            save_file({"images": scenes(category, indices, size, GAN_SEED, device, fused=fused)[0]}, temporary)
+    return load_file(file, device=str(device))["images"]
+
+
+def train_gan(category, out, profile, device, seconds=float("inf"), start=None, warm=0.0):
+    """The generator. Each process of a torchrun renders its own share of the scenes, once: a file keeps them."""
     rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     if world > 1:
         torch.cuda.set_device(rank)
@@ -78,19 +92,20 @@ def train_gan(category, out, profile, device, seconds=float("inf")):
         distributed.init_process_group("nccl", device_id=device)
     settings = profile["gan"]
     begin = time.monotonic()
-    mine = range(rank, profile["scenes"], world)
-    images, _, _ = scenes(category, mine, settings.resolution, GAN_SEED, device)
+    shards = [range(i, min(i + SHARD, profile["scenes"])) for i in range(rank * SHARD, profile["scenes"], world * SHARD)]
+    images = torch.cat([kept_scenes(category, out, shard, settings.resolution, device, len(shards) > 4) for shard in shards])
+    numbers = codes(category, GAN_SEED, [i for shard in shards for i in shard])[0]
     seconds -= time.monotonic() - begin
 
     def report(training, row):
         print(row, flush=True)
-        if (training.steps + training.warm_steps) % 2000 == 0 or row.get("size") == settings.resolution and training.warm_steps % 500 == 0:
+        if (training.steps + training.warm_steps) % 1000 == 0:
             z = torch.randn(24, training.ema.z_dim, generator=torch.Generator().manual_seed(0)).to(device)
             samples = training.ema.synthesis(training.ema.mapping(z), noise="const").clamp(-1, 1)
             save_grid(samples, out / f"samples-{training.steps + training.warm_steps:06d}.jpg", 8)
 
-    lesson = codes(category, GAN_SEED, range(profile["lesson"]))
-    gan.train(images, out, settings, seconds, codes(category, GAN_SEED, mine)[0], lesson, on_report=report)
+    lesson = None if start else codes(category, GAN_SEED, range(profile["lesson"]))
+    gan.train(images, out, settings, seconds, numbers, lesson, start, warm, on_report=report)
     if world > 1:
         distributed.destroy_process_group()
 
@@ -110,8 +125,8 @@ def train_segmenter_stage(category, out, profile, device):
 
 def train_factors_stage(category, out, profile, device):
     size = profile["gan"].resolution
-    images, _, factors = scenes(category, range(profile["networks"]), size, NETWORK_SEED, device)
-    model, _ = train_factors(images, factors, steps=profile["network_steps"], device=device)
+    images, _, factors = scenes(category, range(profile["regressor"]), size, NETWORK_SEED, device, fused=profile["regressor"] > 5000)
+    model, _ = train_factors(images, factors, steps=profile["regressor_steps"], device=device)
     images, _, factors = scenes(category, range(4 * profile["test"]), size, TEST_SEED, device)
     model.save(out / "factors.safetensors")
     write_json(out / "factors.json", evaluate_factors(model, images, factors))
@@ -225,7 +240,7 @@ def train(category: str, out, stages=tuple(STAGES), profile: str = "full", devic
         raise ValueError(f"no stage {', '.join(unknown)}; there are {', '.join(STAGES)}")
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     if device.type == "cuda":
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.benchmark = True
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     for name in stages:
@@ -234,7 +249,7 @@ def train(category: str, out, stages=tuple(STAGES), profile: str = "full", devic
             print(f"{name}: {result} is there, skipped")
             continue
         begin = time.monotonic()
-        wanted = {"gan": ("seconds",), "inversions": ("part", "parts")}.get(name, ())
+        wanted = {"gan": ("seconds", "start", "warm"), "inversions": ("part", "parts")}.get(name, ())
         run(category, out, PROFILES[profile], device, **{k: v for k, v in options.items() if k in wanted})
         print(f"{name}: {time.monotonic() - begin:.0f} s", flush=True)
 
@@ -248,13 +263,15 @@ def main(arguments=None):
     parser.add_argument("--out", required=True)
     parser.add_argument("--profile", default="full", choices=list(PROFILES))
     parser.add_argument("--seconds", type=float, default=float("inf"), help="of the GAN's training")
-    parser.add_argument("--images", type=int, help="shown to the GAN")
+    parser.add_argument("--gan", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help="settings of the GAN to change")
+    parser.add_argument("--start", type=Path, help="generator to begin with")
+    parser.add_argument("--warm", type=float, default=1.0, help="share of the warm-up that it counts for")
     parser.add_argument("--part", type=int, default=0)
     parser.add_argument("--parts", type=int, default=1)
     a = parser.parse_args(arguments)
-    if a.images:
-        PROFILES[a.profile]["gan"] = replace(PROFILES[a.profile]["gan"], images=a.images)
-    train(a.category, a.out, a.stages, a.profile, seconds=a.seconds, part=a.part, parts=a.parts)
+    changed = {name: ast.literal_eval(value) for name, _, value in (text.partition("=") for text in a.gan)}
+    PROFILES[a.profile]["gan"] = replace(PROFILES[a.profile]["gan"], **changed)
+    train(a.category, a.out, a.stages, a.profile, seconds=a.seconds, start=a.start, warm=a.warm, part=a.part, parts=a.parts)
 
 
 if __name__ == "__main__":

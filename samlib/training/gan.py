@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from torch import distributed
 
-from ..checkpoints import save_generator
+from ..checkpoints import load_generator, save_generator
 from ..discriminator import Discriminator
 from ..stylegan2 import Generator, default_channels
 from .losses import discriminator_loss, generator_loss, path_length_penalty, r1_penalty, style_mixing
@@ -137,7 +137,7 @@ class Training:
         self.d_adam = FlatAdam(self.judges.parameters(), s.lr, lazy_d)
         self.path_mean = torch.zeros([], device=self.device)
         self.real = torch.empty(s.batch, *images.shape[1:], dtype=torch.uint8, device=self.device)
-        self.steps = self.warm_steps = 0
+        self.steps, self.warm_steps, self.warm = 0, 0, 0.0  # `warm`: the share of the warm-up that is done
         if codes is not None:
             self.z = to_normal(codes, s.w_dim).to(self.device)
             self.real_z = torch.empty(s.batch, s.w_dim, device=self.device)
@@ -263,7 +263,7 @@ class Training:
         return {"generator": self.generator.state_dict(), "ema": self.ema.state_dict(),
                 "judges": self.judges.state_dict(), "g_adam": self.g_adam.adam.state_dict(),
                 "d_adam": self.d_adam.adam.state_dict(), "path_mean": self.path_mean, "steps": self.steps,
-                "warm_steps": self.warm_steps}
+                "warm_steps": self.warm_steps, "warm": self.warm}
 
     def save(self, out: Path):
         """checkpoint.pt to resume from and generator.safetensors to use; each appears whole or not at all."""
@@ -280,15 +280,24 @@ class Training:
             self.g_adam.adam.load_state_dict(state["g_adam"])
             self.d_adam.adam.load_state_dict(state["d_adam"])
             self.path_mean.copy_(state["path_mean"])
-            self.steps, self.warm_steps = state["steps"], state["warm_steps"]
+            self.steps, self.warm_steps, self.warm = state["steps"], state["warm_steps"], state["warm"]
+
+    def start_from(self, path: Path | str, warm: float):
+        """The weights of a trained generator of the same shape; the warm-up goes on from the share `warm`."""
+        state = load_generator(path).state_dict()
+        self.generator.load_state_dict(state)
+        self.ema.load_state_dict(state)
+        self.warm = warm
 
 
 def train(images: torch.Tensor, out: Path | str, settings: Settings = Settings(), seconds: float = float("inf"),
-          codes=None, lesson=None, report_every: int = 200, on_report=None, progress: bool = True) -> Generator:
+          codes=None, lesson=None, start=None, warm: float = 0.0, report_every: int = 200, on_report=None,
+          progress: bool = True) -> Generator:
     """Trains until `settings.images` were shown or `seconds` have passed; Ctrl-C saves and stops. Returns the EMA.
 
     images: (M, 3, H, W) uint8 on the device to train on (under torchrun: this process' share); codes
     (M, K) in [0, 1], the numbers each was drawn from, and a `lesson` of what such numbers mean: for a paired warm-up.
+    start: the file of a generator to begin with, and the share `warm` of the warm-up that it counts for.
     Writes `out`/checkpoint.pt, generator.safetensors, settings.json and log.jsonl; a second call goes on from there.
     """
     from tqdm import tqdm
@@ -296,18 +305,22 @@ def train(images: torch.Tensor, out: Path | str, settings: Settings = Settings()
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     training = Training(images, settings, codes)
+    if start and not (out / "checkpoint.pt").exists():
+        training.start_from(start, warm)
     training.resume(out)
     main, begin = training.rank == 0, time.monotonic()
-    if codes is not None and not training.steps:
-        warm_up(training, lesson, settings.warm_up * seconds, graphed, training.warm_adam, on_report)
-        training.g_adam = FlatAdam(training.generator.parameters(), settings.lr, training.g_adam.lazy)
-        if settings.warm_up >= 1:
-            if main:
-                training.save(out)
-            return training.ema
-    training.capture()
     if main:
         (out / "settings.json").write_text(json.dumps(asdict(settings), indent=1))
+    save = (lambda: training.save(out)) if main else None
+    if codes is not None and training.warm < 1:
+        try:
+            warm_up(training, lesson, settings.warm_up * seconds, graphed, training.warm_adam, on_report, save)
+        except KeyboardInterrupt:
+            return training.ema  # the sizes that were finished are saved
+        training.g_adam = FlatAdam(training.generator.parameters(), settings.lr, training.g_adam.lazy)
+    if codes is not None and settings.warm_up >= 1:
+        return training.ema
+    training.capture()
     bar = tqdm(total=settings.images, initial=training.shown, unit="img", disable=not (main and progress))
     done = torch.zeros([], device=training.device)
     try:

@@ -14,7 +14,7 @@ from torch import distributed, nn
 
 from ..perceptual import Metric
 
-STAGES = {16: 0.08, 32: 0.2, 64: 0.38, 128: 0.62}  # size -> the share of the warm-up at which it ends; then the full size
+STAGES = {16: 0.05, 32: 0.12, 64: 0.25, 128: 0.45}  # size -> the share of the warm-up at which it ends; then the full size
 
 
 def to_normal(codes: torch.Tensor, z_dim: int) -> torch.Tensor:
@@ -55,7 +55,7 @@ def teach_mapping(mapping: nn.Module, z: torch.Tensor, meaning: torch.Tensor, st
 
 class PairedLoss(nn.Module):
     """L1 and, from 64 px on, the perceptual distance: images (N, 3, R, R) twice -> scalar. Above 128 px the distance is
-    that of both images at half size and of one crop at full size."""
+    that of half of the images at half size, and of a crop of the other half at full size."""
 
     def __init__(self, metric: str = "st-lpips-vgg"):
         super().__init__()
@@ -66,10 +66,11 @@ class PairedLoss(nn.Module):
             return F.l1_loss(drawn, real)
         views = drawn, real
         if real.shape[-1] > 128:
-            half = real.shape[-1] // 2
+            half, some = real.shape[-1] // 2, (len(real) + 1) // 2
             rows, columns = (torch.randint(half + 1, (1,), device=real.device) + torch.arange(half, device=real.device)
                              for _ in range(2))
-            views = [torch.cat([F.avg_pool2d(x, 2), x.index_select(2, rows).index_select(3, columns)]) for x in views]
+            views = [torch.cat([F.avg_pool2d(x[:some], 2), x[some:].index_select(2, rows).index_select(3, columns)])
+                     for x in views]
         with torch.no_grad():
             wanted = self.metric.features(views[1])
         return F.l1_loss(drawn, real) + self.metric.distance(self.metric.features(views[0]), wanted).mean()
@@ -103,22 +104,25 @@ def _smaller(images, size):
     return torch.cat([F.avg_pool2d(part.float(), factor).round().byte() for part in images.split(512)])
 
 
-def warm_up(training, lesson, seconds: float, graphed, adam_of, on_report=None, report_every: int = 100):
-    """The whole warm-up of a gan.Training, in `seconds` or in its share of the images, whichever is over first.
+def warm_up(training, lesson, seconds: float, graphed, adam_of, on_report=None, save=None, report_every: int = 100):
+    """The warm-up of a gan.Training, in `seconds` or in its share of the images, whichever is over first; where part of
+    it is done (`training.warm`), the rest. Without the lesson if that is over.
 
     lesson: numbers (M, K) and what they mean (M, J), of as many scenes as wanted, drawn or not. `graphed(step, device)`
-    and `adam_of(size)` -> optimizer come from gan.py.
+    and `adam_of(size)` -> optimizer come from gan.py; `save` is called at the end of each size.
     """
-    s, begin = training.settings, time.monotonic()
-    z = to_normal(lesson[0], training.z.shape[1]).to(training.device)
-    loss = teach_mapping(training.generator.mapping_network, z, lesson[1], s.lesson)
-    training.same_everywhere()
+    s, begin, earlier = training.settings, time.monotonic(), training.warm
     report = on_report if training.rank == 0 and on_report else lambda *_: None
-    report(training, {"mapping": loss, "seconds": round(time.monotonic() - begin, 1)})
-    done, shown, total = torch.zeros([], device=training.device), 0, s.warm_up * s.images
-    sizes = [size for size in STAGES if size < s.resolution] + [s.resolution]
-    for size in sizes:
+    if not earlier:
+        z = to_normal(lesson[0], training.z.shape[1]).to(training.device)
+        loss = teach_mapping(training.generator.mapping_network, z, lesson[1], s.lesson)
+        training.same_everywhere()
+        report(training, {"mapping": loss, "seconds": round(time.monotonic() - begin, 1)})
+    done, shown, total = torch.full([], earlier, device=training.device), 0, s.warm_up * s.images
+    for size in [*(size for size in STAGES if size < s.resolution), s.resolution]:
         end = 1.0 if size == s.resolution else STAGES[size]
+        if earlier >= end:
+            continue
         batch = s.batch * min(s.resolution // size, 4)
         redraw, adam = Redraw(training, size, batch), adam_of(size)
         redraw.next()
@@ -135,8 +139,11 @@ def warm_up(training, lesson, seconds: float, graphed, adam_of, on_report=None, 
                 training.warm_steps += 1
                 training.average(training.warm_steps)
             shown += report_every * batch * training.world
-            done.fill_(max(shown / total, (time.monotonic() - begin) / seconds))
+            done.fill_(earlier + max(shown / total, (time.monotonic() - begin) / seconds))
             if distributed.is_initialized():
                 distributed.broadcast(done, 0)
             report(training, {"size": size, "warm_up": shown, "seconds": round(time.monotonic() - begin, 1),
                               "loss": float(loss)})
+        training.warm = end
+        if save:
+            save()
