@@ -1,4 +1,4 @@
-"""The training objective of Sec. 3.3, Eq. 5-8, term by term.
+"""The training objective of Sec. 3.3, Eq. 5-8, and that of BigGAN-deep of Sec. 6.3, Eq. 9-10, term by term.
 
 Each equation is a function that returns its terms by name, unweighted, one value (N,) for each image; `total` (Eq. 8)
 weighs and adds them. A term whose weight is 0 is not computed. Nothing is summed over images, so that n images
@@ -23,8 +23,8 @@ class Weights:
 
     l2: float = 1.0
     lpips: float = 1.0  # lambda_LPIPS
-    gaussian: float = 1e-8  # lambda_W, first term of Eq. 6
-    spread: float = 1e-3  # lambda_W, second term of Eq. 6
+    gaussian: float = 1e-8  # lambda_W, first term of Eq. 6; of BigGAN lambda_Z, of Eq. 9
+    spread: float = 1e-3  # lambda_W or lambda_Z, second term of Eq. 6 or 9
     feature: float = 5.0  # lambda_F
     spread_power: int = 1
 
@@ -56,10 +56,43 @@ def w_loss(w_plus, weights: Weights, statistics: "WStatistics | None" = None) ->
     if weights.gaussian:
         v = convert(w_plus) - statistics.mean
         terms["gaussian"] = ((v @ statistics.inverse_covariance) * v).sum((1, 2)).to(w_plus.dtype)
-    if weights.spread:
-        norms = torch.linalg.vector_norm(w_plus - w_plus[:, :1], dim=2)
-        terms["spread"] = norms.pow(weights.spread_power).sum(1)
-    return terms
+    return terms | _spread(w_plus, weights)
+
+
+def z_loss(z_plus, weights: Weights, statistics: "WStatistics | None" = None) -> dict[str, torch.Tensor]:
+    """Eq. 9:  L_Z = sum_n (z_n - mu)^T Sigma (z_n - mu)  +  sum_n ||z_n - z_0||^2.
+
+    z_plus (N, L, D). Sigma is the inverse covariance, as in Eq. 6. z is drawn from N(0, I), so the mean and covariance of
+    ever more samples tend to 0 and I: without `statistics` these are taken, and the first term is the sum of squares.
+    """
+    terms = {}
+    if weights.gaussian and statistics is None:
+        terms["gaussian"] = z_plus.square().sum((1, 2))
+    elif weights.gaussian:
+        v = double(z_plus) - statistics.mean
+        terms["gaussian"] = ((v @ statistics.inverse_covariance) * v).sum((1, 2)).to(z_plus.dtype)
+    return terms | _spread(z_plus, weights)
+
+
+def _spread(code, weights):
+    """The second term of Eq. 6 and 9."""
+    if not weights.spread:
+        return {}
+    norms = torch.linalg.vector_norm(code - code[:, :1], dim=2)
+    return {"spread": norms.pow(weights.spread_power).sum(1)}
+
+
+LATENT_LOSSES = {"W+": w_loss, "Z+": z_loss}  # by the name of a generator's latent space
+
+
+def latent_prior(generator, weights: Weights, statistics=None, seed: int = 0):
+    """L_W or L_Z of this generator, as a function code (N, L, D) -> terms. The W of StyleGAN2 is measured if no
+    `statistics` are given; a row of BigGAN's code is the part that varies, without its class."""
+    loss = LATENT_LOSSES[generator.spaces[0].name]
+    if weights.gaussian and statistics is None and loss is w_loss:
+        statistics = WStatistics.sample(generator, seed=seed)
+    statistics = statistics and statistics.to(generator.w_avg.device)
+    return lambda code: loss(code, weights, statistics)
 
 
 def f_loss(deltas: dict[str, torch.Tensor], weights: Weights) -> dict[str, torch.Tensor]:
@@ -71,7 +104,7 @@ def f_loss(deltas: dict[str, torch.Tensor], weights: Weights) -> dict[str, torch
 
 
 def total(terms: dict[str, torch.Tensor], weights: Weights) -> torch.Tensor:
-    """Eq. 8:  L_rec + lambda_W L_W + lambda_F L_F  (N,), from the terms of Eq. 5-7."""
+    """Eq. 8:  L_rec + lambda_W L_W + lambda_F L_F  (N,), from the terms of Eq. 5-7; with those of Eq. 9 it is Eq. 10."""
     if not terms:
         raise ValueError("no term of the objective is left to minimize; give at least one a weight other than 0")
     return sum(getattr(weights, name) * term for name, term in terms.items())

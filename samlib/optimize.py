@@ -1,6 +1,8 @@
 """The optimization-based inversion of Sec. 3.3: phi = {w+, delta_f} of every image is found by gradient descent.
 
-    masks, start -> phi -> image (Eq. 3-4, in the generator) -> objective (Eq. 5-8) -> Adam -> Inversion
+    masks, start -> phi -> image (Eq. 3-4, in the generator) -> objective (Eq. 5-8, or 9-10) -> Adam -> Inversion
+
+For BigGAN-deep (Sec. 6.3), z+ stands where w+ does; the class, which its code carries too, stays what it is.
 
 All images of a batch are optimized at once, and none knows of the others: losses are summed over images, never
 averaged, and Adam treats every number by itself.
@@ -15,7 +17,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from .inversion import Inversion
-from .objective import Weights, WStatistics, f_loss, reconstruction_loss, total, w_loss
+from .objective import Weights, WStatistics, f_loss, latent_prior, reconstruction_loss, total
 
 
 def optimize(
@@ -46,7 +48,8 @@ def optimize(
     masks         space name -> m_l (N, 1, h, w), from `layer_map.masks`; {} inverts in W+ alone, and ones in one
                   space in that single space. Only the spaces that some mask uses get a delta_f.
     metric        perceptual distance (`perceptual.Metric`); may be None where `weights.lpips` is 0.
-    start         w+ (N, L, D) or (1, L, D) to start from, as an encoder predicts it; None: the mean w.
+    start         w+ (N, L, D) or (1, L, D) to start from, as an encoder predicts it; None: the mean w. A BigGAN without it
+                  must be given as `generator.conditioned(classes)`, and starts at z = 0.
     start_deltas  space name -> delta_f (N, C, h, w) to start from; those left out start from 0.
     shared_w      one w for all rows: inversion in W.
     noise         "none" or "const", for the generator.
@@ -67,8 +70,7 @@ def optimize(
         images = images.to(device, copy=True)
         masks = {name: m.to(device, copy=True) for name, m in masks.items() if m.any()}
         phi = Phi(generator, len(images), masks, start, start_deltas, shared_w, noise)
-        if weights.gaussian:
-            statistics = (statistics or WStatistics.sample(generator, seed=seed)).to(device)
+        prior = latent_prior(generator, weights, statistics, seed)
         valid = None if valid is None or (valid == 1).all() else valid.to(images, copy=True)
         shares = None if valid is None else at_size(valid, size)
         x = seen(images, size, valid, shares)
@@ -80,7 +82,7 @@ def optimize(
             with torch.autocast(device.type, precision) if precision else nullcontext():
                 x_hat = phi.form()
                 terms = reconstruction_loss(x, seen(x_hat, size, valid, shares), weights, metric, features, shares)
-            return x_hat, terms | w_loss(phi.w_plus, weights, statistics) | f_loss(phi.deltas, weights)
+            return x_hat, terms | prior(phi.rows) | f_loss(phi.deltas, weights)
 
         rates = learning_rate, learning_rate if delta_learning_rate is None else delta_learning_rate
         losses = descend(phi, objective, weights, steps, rates, callback, callback_every, progress)
@@ -93,9 +95,10 @@ class Phi:
     def __init__(self, generator, n, masks, start=None, start_deltas=None, shared_w=False, noise="none"):
         """See `optimize`; `masks` holds only the spaces that are used."""
         device, rows = generator.w_avg.device, generator.num_layers
-        start = generator.w_avg.expand(1, rows, -1) if start is None else start
-        w = start.to(device).expand(n, rows, -1).clone()
-        self.w = w.mean(1, keepdim=True) if shared_w else w
+        start = generator.w_avg.unflatten(-1, (1, -1)) if start is None else start
+        code = start.to(device).expand(n, rows, -1).clone()
+        w, self.fixed = code.tensor_split([generator.spaces[0].channels], 2)
+        self.w = w.mean(1, keepdim=True) if shared_w else w.contiguous()
         self.deltas = {}
         for space in generator.spaces:
             if space.name in masks:
@@ -108,9 +111,14 @@ class Phi:
         self.generator, self.masks, self.noise = generator, masks, noise
 
     @property
-    def w_plus(self) -> Tensor:
-        """(N, L, D)."""
+    def rows(self) -> Tensor:
+        """w+ or z+ (N, L, D), the part of the code that is found."""
         return self.w.expand(-1, self.generator.num_layers, -1)
+
+    @property
+    def w_plus(self) -> Tensor:
+        """The whole code (N, L, D): w+, or z+ with the embedding of the class behind each row."""
+        return torch.cat([self.rows, self.fixed], 2) if self.fixed.shape[2] else self.rows
 
     def form(self) -> Tensor:
         """x_hat (N, 3, H, W) of Eq. 3-4, clamped to [-1, 1]."""
@@ -200,6 +208,8 @@ def _check(generator, images, masks, start, weights, metric, noise, valid):
             raise ValueError(f"the mask of {name} has shape {tuple(mask.shape)}; want ({len(images)}, 1, h, w)")
     if names := {*masks} - {space.name for space in generator.spaces if not space.is_latent}:
         raise ValueError(f"masks of {', '.join(sorted(names))}: no such feature space in this generator")
+    if start is None and getattr(generator, "given", True) is None:
+        raise ValueError("no classes: give generator.conditioned(classes) as the generator, or a start that has them")
     if weights.lpips and metric is None:
         raise ValueError("a weight for LPIPS but no metric; give one, or weights with lpips=0")
     wanted = (len(images), 1, *images.shape[2:])
