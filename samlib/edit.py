@@ -24,7 +24,7 @@ def edit(
 ) -> Tensor:
     """The images of `inversion` with every direction of `strengths` applied at once. Returns (N, 3, H, W) in [-1, 1].
 
-    directions  name -> (L, D).
+    directions  name -> (L, D), or (N, L, D) where each image has its own, as a change of BigGAN's class is.
     strengths   name -> a number, or one for each image (N,). 0, or no name at all, gives the inversion's images.
     region      (N, H, W), 1 where the edit may act and 0 elsewhere, for instance `segments == 3`; None: everywhere.
     """
@@ -53,6 +53,7 @@ def sweep(
     names = {name for chosen in strengths for name in chosen}
     values = [torch.cat([_values(chosen.get(name, 0.0), n) for chosen in strengths]) for name in names]
     regions = None if region is None else region.repeat(k, 1, 1)
+    directions = {name: d.repeat(k, 1, 1) if d.ndim == 3 else d for name, d in directions.items()}
     images = edit(generator, inversion.repeat(k), directions, dict(zip(names, values)), regions)
     return images.unflatten(0, (k, n))
 
