@@ -34,7 +34,10 @@ def edit(
             raise ValueError(f"the region has shape {tuple(region.shape)}; want ({len(inversion)}, H, W)")
         region = region.to(inversion.w_plus)[:, None]
     deltas, kept = keep(generator.spaces, inversion, region)
-    images = generator.edit(inversion.w_plus, change, deltas, kept, inversion.noise).clamp(-1, 1)
+    change = change.expand(len(inversion), -1, -1)
+    images = torch.cat([
+        own.edit(inversion.w_plus[part], change[part], _rows(deltas, part), _rows(kept, part), inversion.noise)
+        for own, part in inversion.generators(generator)]).clamp(-1, 1)
     if region is None:
         return images
     # The layers after the last space still saw the direction everywhere: outside, the inversion's pixels return.
@@ -103,6 +106,10 @@ def _values(strength: float | Tensor, n: int) -> Tensor:
     if values.ndim and tuple(values.shape) != (n,):
         raise ValueError(f"strengths have shape {tuple(values.shape)}; want a number, or one for each of {n} images")
     return values.expand(n)
+
+
+def _rows(by_space: dict[str, Tensor], part: slice) -> dict[str, Tensor]:
+    return {name: x[part] for name, x in by_space.items()}
 
 
 def _resize(mask: Tensor, size: int) -> Tensor:

@@ -1,5 +1,7 @@
 """The Inversion record: what every method of inversion returns, and what every edit starts from."""
 
+import copy
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from .checkpoints import load_tensors, save_tensors
 FORMAT = "samlib inversion 1"
 BATCHED = ("w_plus", "images", "inputs", "layer_map", "segments", "error_maps", "tau")
 BY_SPACE = ("deltas", "masks")
+BY_NAME = (*BY_SPACE, "tuned")
 TEXTS = ("domain", "method", "noise")
 
 
@@ -25,6 +28,7 @@ class Inversion:
     inputs       (N, 3, H, W) in [-1, 1], the images that were inverted
     layer_map    (N, H, W) index into `spaces`; segments (N, H, W) ids; error_maps (N, S, H, W); tau (N,)
     losses       name of a term -> (steps, N), unweighted
+    tuned        what PTI adds to the generator for each image: name of a weight of its synthesis network -> (N, ...) in 16 bits
     spaces       names of the candidate spaces, in order
     noise        how the generator's noise was set: "none" or "const"; edits use the same
 
@@ -42,6 +46,7 @@ class Inversion:
     error_maps: Tensor | None = None
     tau: Tensor | float | None = None
     losses: dict[str, Tensor] = field(default_factory=dict)
+    tuned: dict[str, Tensor] = field(default_factory=dict)
     spaces: tuple[str, ...] = ()
     domain: str = ""
     method: str = ""
@@ -72,13 +77,25 @@ class Inversion:
     def _map(self, batched, history) -> "Inversion":
         """A copy with `batched` applied to every tensor that has the images first, `history` to every loss."""
         changed = {name: batched(getattr(self, name)) for name in BATCHED if getattr(self, name) is not None}
-        changed |= {name: {k: batched(x) for k, x in getattr(self, name).items()} for name in BY_SPACE}
+        changed |= {name: {k: batched(x) for k, x in getattr(self, name).items()} for name in BY_NAME}
         return replace(self, **changed, losses={k: history(x) for k, x in self.losses.items()})
+
+    def generators(self, generator) -> Iterator[tuple[torch.nn.Module, slice]]:
+        """The generator that forms each part of the batch: `generator` for all, or for each image a copy that was tuned."""
+        if not self.tuned:
+            yield generator, slice(None)
+            return
+        for i in range(len(self)):
+            own = copy.deepcopy(generator)
+            with torch.no_grad():
+                for name, weight in own.synthesis_network.named_parameters():
+                    weight += self.tuned[name][i].to(weight)
+            yield own, slice(i, i + 1)
 
     def save(self, path) -> None:
         """Write everything, exactly, as one safetensors file: under a temporary name first, then renamed."""
         tensors = {name: getattr(self, name) for name in BATCHED if getattr(self, name) is not None}
-        for group in (*BY_SPACE, "losses"):
+        for group in (*BY_NAME, "losses"):
             tensors |= {f"{group}/{name}": x for name, x in getattr(self, group).items()}
         header = {"kind": FORMAT, "spaces": "\n".join(self.spaces), **{name: getattr(self, name) for name in TEXTS}}
         save_tensors(tensors, path, header, half=False)
@@ -96,8 +113,8 @@ class Inversion:
             values = {"spaces": header.get("spaces", "").split(), **{name: header.get(name, "") for name in TEXTS}}
             for key, tensor in tensors.items():
                 group, _, name = key.partition("/")
-                if group in (*BY_SPACE, "losses") and name:
-                    values.setdefault(group, {})[name] = tensor
+                if group in (*BY_NAME, "losses") and name:
+                    values.setdefault(group, {})[name] = tensor.half() if group == "tuned" else tensor
                 elif key in BATCHED:
                     values[key] = tensor
                 else:
@@ -117,6 +134,9 @@ class Inversion:
         for name, (x, wanted) in parts.items():
             if x is not None and (x.ndim != wanted or len(x) != len(self)):
                 raise ValueError(f"{name}: shape {tuple(x.shape)}; want {wanted} dimensions, {len(self)} first")
+        for name, x in self.tuned.items():
+            if x.ndim < 1 or len(x) != len(self):
+                raise ValueError(f"tuned {name}: shape {tuple(x.shape)}; want {len(self)} first")
         for name, x in self.losses.items():
             if x.ndim != 2 or x.shape[1] != len(self):
                 raise ValueError(f"losses of {name}: shape {tuple(x.shape)}; want (steps, {len(self)})")

@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from samlib.inversion import BATCHED, BY_SPACE, TEXTS, Inversion
+from samlib.inversion import BATCHED, BY_NAME, TEXTS, Inversion
 
 
 @pytest.fixture
@@ -24,6 +24,7 @@ def inversion():
         error_maps=torch.rand(3, 3, 16, 16),
         tau=torch.tensor([0.1, 0.2, 0.3]),
         losses={"l2": torch.rand(7, 3)},
+        tuned={"b4.conv1.weight": torch.randn(3, 8, 8, 3, 3).half(), "b4.conv1.noise_strength": torch.randn(3).half()},
         spaces=("W+", "F4", "F6"),
         domain="cars, été",
         method="sam",
@@ -67,7 +68,7 @@ def test_saving_again_replaces_and_a_failure_leaves_the_old_file(inversion, tmp_
 
 
 def test_every_field_is_sliced_and_saved():
-    assert {f.name for f in dataclasses.fields(Inversion)} == {*BATCHED, *BY_SPACE, *TEXTS, "losses", "spaces"}
+    assert {f.name for f in dataclasses.fields(Inversion)} == {*BATCHED, *BY_NAME, *TEXTS, "losses", "spaces"}
 
 
 def test_slices(inversion):

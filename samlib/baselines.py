@@ -1,0 +1,117 @@
+"""Pivotal tuning (PTI), the baseline that changes the generator instead of using its feature spaces.
+
+Roich et al., "Pivotal Tuning for Latent-based Editing of Real Images", ACM TOG 2022. Steps, rates and weights are those
+of its published code. The other baselines are calls of `optimize` (w, w+, gaussian, hybrid-e4e) or of `encode` (e4e, ReStyle).
+
+    image -> pivot w -> the synthesis network is tuned until the pivot forms the image -> Inversion
+"""
+
+import copy
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from .inversion import Inversion
+from .optimize import at_size, optimize
+
+PIVOT_STEPS, TUNING_STEPS = 450, 350  # as published
+
+
+@dataclass(frozen=True)
+class Locality:
+    """PTI's locality regularization (its Sec. 3.3): near the pivot, the tuned generator shall form what it formed before.
+
+    l2, lpips  weights of the two distances; 0 and 0 leaves it out. distance: from the pivot at which they are measured, in
+               units of the mean distance of w from its mean; published: 30, a length in the W of its own generators.
+    """
+
+    l2: float = 0.1
+    lpips: float = 0.1
+    distance: float = 1.0
+
+    def loss(self, generator, tuned, pivot: Tensor, metric, random: torch.Generator, size: int) -> Tensor:
+        """A scalar at one random w; pivot (1, L, D). 0 where the two generators are the same."""
+        with torch.no_grad():
+            z = torch.randn(64, generator.z_dim, generator=random).to(pivot)
+            w = generator.mapping(z)
+            alpha = self.distance * (w[:, 0] - generator.w_avg).norm(dim=1).mean()
+            step = w[:1] - pivot
+            near = pivot + alpha * step / step[:, :1].norm(dim=2, keepdim=True).clamp(min=1e-8)
+            before = form(generator, near, size)
+        after = form(tuned, near, size)
+        value = self.l2 * (after - before).square().mean()
+        if self.lpips:
+            value = value + self.lpips * metric.distance(metric.features(before), metric.features(after)).sum()
+        return value
+
+
+def pti(generator, images: Tensor, masks: dict, metric, *, steps: int = PIVOT_STEPS, tuning_steps: int | None = None,
+        tuning_rate: float = 3e-4, locality: Locality = Locality(), seed: int = 0, progress: bool = True,  # noqa: B008 (frozen)
+        precision: torch.dtype | None = None, **options) -> Inversion:
+    """Invert images (N, 3, R, R) in [-1, 1], each with a generator of its own, which `Inversion.tuned` holds.
+
+    masks         {}: PTI knows W alone.
+    steps         of the search for the pivot, which is `optimize` in W with `options`.
+    tuning_steps  of the tuning; None: 350 where the pivot has 450, as published, and in proportion.
+    tuning_rate   of Adam.
+    The history of l2 and lpips is that of the pivot, then that of the tuning.
+    """
+    if any(mask.any() for mask in masks.values()):
+        raise ValueError("PTI inverts in W alone; leave the masks of feature spaces out")
+    options["shared_w"] = True
+    pivot = optimize(generator, images, {}, metric, steps=steps, seed=seed, progress=progress, precision=precision, **options)
+    count = round(steps * TUNING_STEPS / PIVOT_STEPS) if tuning_steps is None else tuning_steps
+    size = options.get("loss_size") or min(generator.resolution // 2, 256)
+    bar = tqdm(total=count * len(pivot), desc="tuning", disable=not progress or not count)
+    with torch.inference_mode(False), torch.enable_grad():
+        runs = [tune(generator, one, metric, count, tuning_rate, locality, seed, size, precision, bar) for one in pivot]
+    bar.close()
+    done = min(len(history["l2"]) for _, history in runs)
+    losses = {name: torch.cat([pivot.losses[name], *([torch.cat([h[name][:done] for _, h in runs], 1)] if done else [])])
+              if name in ("l2", "lpips") else history for name, history in pivot.losses.items()}
+    tuned = {name: torch.stack([changes[name] for changes, _ in runs]) for name in runs[0][0]}
+    found = replace(pivot, tuned=tuned, losses=losses)
+    with torch.no_grad():  # by what the record holds, so that whoever forms it again gets the same
+        formed = [g.synthesis(found.w_plus[part], noise=found.noise).clamp(-1, 1) for g, part in found.generators(generator)]
+    return replace(found, images=torch.cat(formed))
+
+
+def tune(generator, pivot: Inversion, metric, steps, rate, locality, seed, size, precision=None, bar=None):
+    """Fine-tune a copy of the synthesis network to one image -> (name of a weight -> its change in 16 bits, losses (steps, 1)).
+
+    Ctrl-C ends it early with what has been reached."""
+    tuned = copy.deepcopy(generator).requires_grad_(False)
+    weights = dict(tuned.synthesis_network.named_parameters())
+    x, w_plus = at_size(pivot.inputs.clone(), size), pivot.w_plus.clone()
+    adam = torch.optim.Adam([weight.requires_grad_() for weight in weights.values()], rate, fused=x.is_cuda)
+    random = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        features = metric.features(x)
+    history = {"l2": [], "lpips": []}
+    try:
+        for _ in range(steps):
+            with torch.autocast(x.device.type, precision) if precision else nullcontext():
+                x_hat = form(tuned, w_plus, size, pivot.noise)
+                l2, lpips = (x - x_hat).square().mean((1, 2, 3)), metric.distance(features, metric.features(x_hat))
+                loss = (l2 + lpips).sum()
+                if locality.l2 or locality.lpips:
+                    loss = loss + locality.loss(generator, tuned, w_plus, metric, random, size)
+            adam.zero_grad()
+            loss.backward()
+            adam.step()
+            history["l2"].append(l2.detach())
+            history["lpips"].append(lpips.detach())
+            if bar is not None:
+                bar.update()
+    except KeyboardInterrupt:
+        pass
+    old = dict(generator.synthesis_network.named_parameters())
+    changes = {name: (weight.detach() - old[name].detach()).half() for name, weight in weights.items()}
+    return changes, {name: torch.stack(values).cpu() if values else torch.zeros(0, 1) for name, values in history.items()}
+
+
+def form(generator, w_plus: Tensor, size: int, noise: str = "none") -> Tensor:
+    return at_size(generator.synthesis(w_plus, noise=noise).clamp(-1, 1), size)
