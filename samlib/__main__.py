@@ -76,7 +76,7 @@ def parser():
 
 def inversion_options(command):
     command.add_argument("--domain", help="name, or a folder with a domain.json (default: cars, or the inversion's own)")
-    command.add_argument("--method", default="sam", help="sam, w, w+, gaussian, or one space for all: F4, F6, F8, F10")
+    command.add_argument("--method", default="sam", help="sam, sam-encoder, w, w+, F4, ... (see `samlib domains`)")
     command.add_argument("--tau", type=number, help="error that a segment's space may have (default: the domain's)")
     command.add_argument("--steps", type=positive, help="steps of the optimization (default: the domain's)")
     command.add_argument("--fit", choices=("crop", "whole"), default="crop",
@@ -95,7 +95,7 @@ def training_options(command):
     command.add_argument("--shown", type=positive, help="images to show to a generator that is trained, counted each time")
     command.add_argument("--size", type=positive, help="side of its images, a power of two")
     command.add_argument("--metric", help="st-lpips-vgg (the default), st-lpips-alex, lpips-vgg or lpips-alex")
-    command.add_argument("--segmenter", help="unsupervised (the default) or deeplab")
+    command.add_argument("--segmenter", help="unsupervised (the default), deeplab, ade20k, coco or faces")
     command.add_argument("--steps", type=positive, help="steps of each inversion, in training and later")
     command.add_argument("--fit", choices=("crop", "whole"), help="the central square of an image, or the whole of it")
     command.add_argument("--skip-unreadable", action="store_true", help="leave out files that are no images, and say so")
@@ -229,7 +229,7 @@ def invert_photo(options, photo, directions=()):
     steps = options.steps or domain.steps
     inversion = domain.invert(image, options.method, tau=options.tau, steps=steps, seed=options.seed)
     done = min((len(history) for history in inversion.losses.values()), default=0)
-    if done < steps:
+    if inversion.losses and done < steps:
         print(f"stopped after {done} of {steps} steps; this is the early result")
     return domain, inversion
 

@@ -5,6 +5,7 @@
 Files of data/<name>/:  domain.json (tau, metric, steps, weights, strengths), generator.safetensors,
 predictor.safetensors (S), segmenter.safetensors, directions.safetensors ((L, D) each). Where there is no
 segmenter.safetensors, domain.json may name one of `segmenters.NAMES` under "segmenter".
+sam-encoder, e4e, restyle-psp, restyle-e4e.safetensors: the encoders, read when first asked for.
 """
 
 import json
@@ -13,8 +14,10 @@ from pathlib import Path
 
 import torch
 
+from samlib import encode as encoders
 from samlib import layer_map as maps
 from samlib import paths
+from samlib.baselines import pti
 from samlib.checkpoints import load_generator, load_tensors
 from samlib.edit import edit
 from samlib.images import to_square
@@ -24,7 +27,8 @@ from samlib.optimize import optimize
 from samlib.perceptual import Metric
 from samlib.segmenters import SceneSegmenter, Tidy, named
 
-# Wulff and Torralba (the paper's [59]) lean on the prior, which elsewhere only keeps w from straying.
+# Wulff and Torralba (the paper's [59]) lean on the Gaussian prior of w_hat, which elsewhere only keeps w from straying, and
+# have no penalty on the spread of the rows.
 GAUSSIAN_FACTOR = 1000
 
 
@@ -50,6 +54,7 @@ class Domain:
     weights: Weights = Weights()
     learning_rate: float = 0.05
     folder: Path | None = None
+    encoders: dict[str, torch.nn.Module] = field(default_factory=dict)
 
     @property
     def device(self):
@@ -61,35 +66,45 @@ class Domain:
 
     @property
     def methods(self):
-        """The names `invert` knows: those of METHODS, and each feature space alone."""
-        return (*METHODS, *(space.name for space in self.spaces if not space.is_latent))
+        """The names `invert` knows: those of METHODS, the encoders, and each feature space alone."""
+        return (*METHODS, *encoders.ENCODERS, *(space.name for space in self.spaces if not space.is_latent))
 
-    def invert(self, images, method="sam", *, tau=None, steps=None, layer_map=None, seed=0, progress=True, callback=None):
+    def invert(self, images, method="sam", *, tau=None, steps=None, layer_map=None, start=None, seed=0, progress=True,
+               callback=None):
         """Invert images (N, 3, H, W) in [-1, 1] -> Inversion of n images, each with its own masks.
 
         Images that are no squares are padded to one by repeating their border, those of another size resized.
-        method     "sam", "w", "w+", "gaussian", or a feature space, "F4" to "F10", for the whole image.
+        method     "sam"; "w", "w+", "gaussian", "hybrid-e4e", "pti"; or a feature space, "F4" to "F10", for the whole image;
+                   or an encoder, which takes no steps: "sam-encoder", "e4e", "restyle-psp", "restyle-e4e".
         tau        threshold of the error, a number or (N,); None: the domain's.
         layer_map  (N, R, R) or (R, R) index into `spaces`, R the generator's resolution: instead of the predicted one.
+        start      where to begin: the name of an encoder, or an Inversion of these images; None: the mean w.
         callback   called as callback(step, images) now and then, for a preview. Ctrl-C ends early with what there is.
         """
         if method not in self.methods:
             raise ValueError(f"no method {method!r}; there are {', '.join(self.methods)}")
         images, valid = to_square(images.to(self.device, torch.float32), self.generator.resolution, "pad")
         record = {"domain": self.name, "method": method}
+        if layer_map is not None and method in W_ONLY:
+            raise ValueError(f"{method} inverts in W+ alone; leave layer_map out, or choose sam or sam-encoder")
         if layer_map is not None:
             record["layer_map"] = self._given(layer_map, len(images))
-        elif method == "sam":
+        elif method in ("sam", "sam-encoder"):
             record |= self.predict(images, self.tau if tau is None else tau)
         else:
             index = next((i for i, space in enumerate(self.spaces) if space.name == method), 0)
             record["layer_map"] = maps.uniform(len(images), images.shape[-1], index, self.device)
         record["layer_map"] = record["layer_map"] * (valid[:, 0] > 0)  # masks are zero in the padding
+        if method in encoders.ENCODERS:
+            found = encoders.encode(self.encoder(method), self.generator, images, record["layer_map"])
+            return replace(found, **record)
+        masks = maps.masks(record["layer_map"], self.spaces)
         options = {"weights": self.weights, "learning_rate": self.learning_rate, "delta_learning_rate": 0.05,
                    **METHODS.get(method, _as_it_is)(self.weights)}
-        inversion = optimize(self.generator, images, maps.masks(record["layer_map"], self.spaces), self.metric,
-                             steps=self.steps if steps is None else steps, seed=seed,
-                             progress=progress, callback=callback, **options)
+        options |= self._from(start or STARTS.get(method), images, record["layer_map"], masks)
+        run = pti if method == "pti" else optimize
+        inversion = run(self.generator, images, masks, self.metric, steps=self.steps if steps is None else steps, seed=seed,
+                        progress=progress, callback=callback, **options)
         return replace(inversion, **record)
 
     @torch.no_grad()
@@ -108,6 +123,26 @@ class Domain:
         """(low, high), the strengths between which a direction is meant to be used."""
         low, high = self.strengths.get(direction, (-3, 3))
         return float(low), float(high)
+
+    def encoder(self, name):
+        """The encoder of this name, from its file."""
+        if name not in encoders.ENCODERS:
+            raise ValueError(f"no encoder {name!r}; there are {', '.join(encoders.ENCODERS)}")
+        if name not in self.encoders:
+            folder = self.folder or Path(self.name)
+            if not encoders.find(name, folder).is_file():
+                raise FileNotFoundError(_missing(folder, name))
+            self.encoders[name] = encoders.load(name, folder, self.device)
+        return self.encoders[name]
+
+    def _from(self, start, images, layer_map, masks):
+        """The options of `optimize` that begin at `start`."""
+        if start is None:
+            return {}
+        if isinstance(start, str):
+            start = encoders.encode(self.encoder(start), self.generator, images, layer_map)
+        deltas = {name: delta for name, delta in start.deltas.items() if name in masks and masks[name].any()}
+        return {"start": start.w_plus, "start_deltas": deltas}
 
     def _given(self, layer_map, count):
         size = self.generator.resolution
@@ -133,8 +168,12 @@ METHODS = {
     "sam": _as_it_is,
     "w": lambda weights: {"shared_w": True},
     "w+": _as_it_is,
-    "gaussian": lambda weights: {"weights": replace(weights, gaussian=GAUSSIAN_FACTOR * weights.gaussian)},
+    "gaussian": lambda weights: {"weights": replace(weights, gaussian=GAUSSIAN_FACTOR * weights.gaussian, spread=0.0)},
+    "hybrid-e4e": _as_it_is,
+    "pti": _as_it_is,
 }
+STARTS = {"hybrid-e4e": "e4e"}  # methods that begin at what an encoder gives, instead of the mean w
+W_ONLY = ("pti", "e4e", "restyle-psp", "restyle-e4e")
 
 
 def domains():
@@ -189,7 +228,7 @@ def _load(folder, part, read):
 
 
 def _missing(folder, part):
-    stage = "gan" if part == "generator" else part
+    stage = "gan" if part == "generator" else "encoders" if part in encoders.ENCODERS else part
     command = (f"samlib.training.category {folder.name} {stage} --out {folder}" if folder.parent == paths.DATA
                else f"samlib train {folder} --images FOLDER")
     return f"{_file(folder, part)} is missing: fetch it, or train it with `python -m {command}`"

@@ -92,8 +92,8 @@ def test_directions_come_in_the_order_of_the_description(tiny, tiny_folder, tmp_
 
 
 def test_names_that_are_not_known_are_answered_with_those_that_are(tiny, images):
-    with pytest.raises(ValueError, match="'pti'; there are sam, w, w.*F4, F6"):
-        tiny.invert(images, "pti")
+    with pytest.raises(ValueError, match="'pit'; there are sam, w, w.*F4, F6"):
+        tiny.invert(images, "pit")
     with pytest.raises(ValueError, match="doors.*size"):
         tiny.edit(tiny.invert(images, "w+", steps=1, progress=False), {"doors": 1})
     with pytest.raises(ValueError, match="no domain 'boats'"):

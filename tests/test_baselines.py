@@ -1,0 +1,153 @@
+"""PTI and the other optimized baselines: the laws of their papers."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from tiny import TinyMetric, tiny_generator
+
+from samlib import baselines
+from samlib.baselines import Locality, pti
+from samlib.domains import GAUSSIAN_FACTOR, METHODS
+from samlib.edit import edit, sweep
+from samlib.inversion import Inversion
+from samlib.objective import Weights, WStatistics, w_loss
+from samlib.optimize import optimize
+
+SETTINGS = dict(weights=Weights(gaussian=0), steps=6, progress=False)
+
+
+@pytest.fixture(scope="module")
+def generator():
+    return tiny_generator()
+
+
+@pytest.fixture(scope="module")
+def metric():
+    return TinyMetric().requires_grad_(False)
+
+
+@pytest.fixture(scope="module")
+def images():
+    few = torch.rand(2, 3, 4, 4, generator=torch.Generator().manual_seed(1)) * 1.6 - 0.8
+    return F.interpolate(few, (64, 64), mode="bilinear")
+
+
+def distance(generator, metric, found):
+    return (found.images - found.inputs).square().mean((1, 2, 3)) + metric.distance(
+        metric.features(found.images), metric.features(found.inputs))
+
+
+def test_without_tuning_it_is_the_pivot(generator, metric, images):
+    found = pti(generator, images, {}, metric, tuning_steps=0, **SETTINGS)
+    pivot = optimize(generator, images, {}, metric, shared_w=True, **SETTINGS)
+    assert torch.equal(found.w_plus, pivot.w_plus)
+    torch.testing.assert_close(found.images, pivot.images)
+    assert all((change == 0).all() for change in found.tuned.values())
+    assert all(torch.equal(found.losses[name], pivot.losses[name]) for name in pivot.losses)
+
+
+def test_tuning_brings_the_pivot_closer_and_leaves_generator_and_w_alone(generator, metric, images):
+    before = {name: value.clone() for name, value in generator.state_dict().items()}
+    pivot = optimize(generator, images, {}, metric, shared_w=True, **SETTINGS)
+    with torch.inference_mode():
+        found = pti(generator, images, {}, metric, tuning_steps=25, tuning_rate=0.01, **SETTINGS)
+    assert torch.equal(found.w_plus, pivot.w_plus) and (found.w_plus == found.w_plus[:, :1]).all()
+    assert (distance(generator, metric, found) < 0.8 * distance(generator, metric, pivot)).all()
+    assert found.losses["l2"].shape == found.losses["lpips"].shape == (6 + 25, 2)
+    assert all(torch.equal(value, before[name]) for name, value in generator.state_dict().items())
+    assert all(p.requires_grad and p.grad is None for p in generator.parameters())
+
+
+def test_n_images_at_once_are_n_images_alone(generator, metric, images):
+    settings = dict(tuning_steps=5, tuning_rate=0.01, **SETTINGS)
+    batch = pti(generator, images, {}, metric, **settings)
+    for i in range(2):
+        alone = pti(generator, images[i:i + 1], {}, metric, **settings)
+        torch.testing.assert_close(alone.images, batch.images[i:i + 1], atol=1e-3, rtol=0)
+        torch.testing.assert_close(alone.losses["l2"], batch.losses["l2"][:, i:i + 1], atol=1e-4, rtol=1e-3)
+
+
+def test_the_record_holds_what_forms_and_edits_its_images(generator, metric, images, tmp_path):
+    pti(generator, images, {}, metric, tuning_steps=5, tuning_rate=0.01, **SETTINGS).save(tmp_path / "tuned")
+    found = Inversion.load(tmp_path / "tuned")
+    assert {change.dtype for change in found.tuned.values()} == {torch.float16}
+    direction = {"any": torch.randn(generator.num_layers, 12)}
+    torch.testing.assert_close(edit(generator, found, direction, {"any": 0.0}), found.images, atol=1e-6, rtol=1e-5)
+    moved = edit(generator, found, direction, {"any": 0.5})
+    for i, (own, part) in enumerate(found.generators(generator)):
+        want = own.synthesis(found.w_plus[part] + 0.5 * direction["any"], noise="none").clamp(-1, 1)
+        torch.testing.assert_close(moved[i:i + 1], want.detach())
+    assert not torch.allclose(moved, edit(generator, replace(found, tuned={}), direction, {"any": 0.5}), atol=1e-3)
+    torch.testing.assert_close(sweep(generator, found, direction, [{"any": 0.0}, {"any": 0.5}])[1], moved)
+
+
+def test_locality_is_zero_for_equal_weights_and_only_then(generator, metric):
+    pivot = generator.w_avg.expand(1, generator.num_layers, -1)
+    other = tiny_generator(seed=0)
+    arguments = pivot, metric, torch.Generator().manual_seed(0), 32
+    assert Locality().loss(generator, other, *arguments) == 0
+    with torch.no_grad():
+        other.synthesis_network.b8.conv1.weight.mul_(1.5).add_(0.1)
+    assert Locality().loss(generator, other, *arguments) > 0
+
+
+def test_locality_is_measured_at_its_distance_from_the_pivot(generator, metric, monkeypatch):
+    seen = []
+    form = baselines.form
+    monkeypatch.setattr(baselines, "form", lambda g, w, *rest: seen.append(w) or form(g, w, *rest))
+    pivot = generator.w_avg.expand(1, generator.num_layers, -1)
+    for length in (0.5, 2.0):
+        Locality(distance=length).loss(generator, generator, pivot, metric, torch.Generator().manual_seed(0), 32)
+    near, far = (seen[i] - pivot for i in (0, 2))
+    torch.testing.assert_close(far, 4 * near)
+    assert (near == near[:, :1]).all()
+
+
+def test_locality_holds_the_generator_where_it_was(generator, metric, images):
+    free, held = (
+        pti(generator, images, {}, metric, tuning_steps=25, tuning_rate=0.01, locality=Locality(weight, weight), **SETTINGS)
+        for weight in (0.0, 10.0))
+    w = generator.mapping(torch.randn(4, 12, generator=torch.Generator().manual_seed(7))).detach()
+    formed = generator.synthesis(w, noise="none")
+    drift = [torch.stack([(own.synthesis(w, noise="none") - formed).square().mean() for own, _ in found.generators(generator)])
+             for found in (free, held)]
+    assert (drift[1] < 0.7 * drift[0]).all()
+
+
+def test_masks_and_ctrl_c(generator, metric, images, monkeypatch):
+    with pytest.raises(ValueError, match="PTI inverts in W alone"):
+        pti(generator, images, {"F4": torch.ones(2, 1, 16, 16)}, metric, **SETTINGS)
+
+    def interrupt(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Locality, "loss", interrupt)
+    early = pti(generator, images, {}, metric, tuning_steps=5, **SETTINGS)
+    assert len(early) == 2 and early.losses["l2"].shape == (6, 2)
+
+
+def test_pti_is_a_method_of_a_domain(tiny):
+    images = torch.rand(2, 3, 64, 64) * 2 - 1
+    found = tiny.invert(images, "pti", steps=3, progress=False)
+    assert found.method == "pti" and (found.layer_map == 0).all() and found.deltas == {}
+    assert len(found.losses["l2"]) == 3 + round(3 * 350 / 450)
+    assert tiny.edit(found, {"size": 1.0}).shape == images.shape
+    with pytest.raises(ValueError, match="pti inverts in W"):
+        tiny.invert(images, "pti", layer_map=torch.zeros(64, 64, dtype=torch.long))
+
+
+def test_the_gaussian_baseline_is_the_prior_of_its_paper(generator):
+    """Wulff and Torralba: undo the mapping's last LeakyReLU(0.2) with slope 5; then w is N(mu, Sigma), and the prior is the
+    squared Mahalanobis distance, with no other term on w."""
+    weights = METHODS["gaussian"](Weights(gaussian=1e-8, spread=1e-3))["weights"]
+    assert weights.gaussian == pytest.approx(GAUSSIAN_FACTOR * 1e-8) and weights.spread == 0
+    w = generator.mapping(torch.randn(4000, 12, generator=torch.Generator().manual_seed(1)))[:, :1].detach()
+    before = torch.where(w < 0, 5 * w, w)[:, 0].double()
+    deviation = before - before.mean(0)
+    want = ((deviation @ torch.linalg.inv(deviation.t() @ deviation / (len(w) - 1))) * deviation).sum(1)
+    found = w_loss(w, weights, WStatistics(before.mean(0), torch.linalg.inv(before.t().cov())))
+    assert [*found] == ["gaussian"]
+    torch.testing.assert_close(found["gaussian"].double(), want, rtol=1e-4, atol=1e-4)
+    assert float(want.mean()) == pytest.approx(12, rel=0.01)  # the dimensions of w
