@@ -187,7 +187,17 @@ class Later:
         return self.segmenter(images)
 
 
-NAMES = {"unsupervised": lambda device: Unsupervised(), "deeplab": DeepLabV3}  # device -> segmenter
+def _of_photos(kind):
+    def make(device):
+        from samlib import segmenters_photos  # imports this module
+
+        return getattr(segmenters_photos, kind)(device=device)
+
+    return make
+
+
+NAMES = {"unsupervised": lambda device: Unsupervised(), "deeplab": DeepLabV3, "ade20k": _of_photos("ADE20K"),
+         "coco": _of_photos("COCOPanoptic"), "faces": _of_photos("FaceParsing")}  # device -> segmenter
 
 
 def named(name: str, device=None):

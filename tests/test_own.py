@@ -279,7 +279,7 @@ def test_a_domain_names_its_segmenter(made, tmp_path):
     folder = shutil.copytree(made, tmp_path / "domain")
     settings = json.loads((folder / "domain.json").read_text())
     (folder / "domain.json").write_text(json.dumps({**settings, "segmenter": "scissors"}))
-    with pytest.raises(ValueError, match="no segmenter 'scissors'; there are unsupervised, deeplab"):
+    with pytest.raises(ValueError, match="no segmenter 'scissors'; there are unsupervised, deeplab, ade20k"):
         samlib.load(folder, "cpu")
 
 

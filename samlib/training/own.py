@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from .. import directions as find
-from .. import segmenters
+from .. import paths, segmenters
 from ..checkpoints import load_generator, save_generator, save_tensors
 from ..domains import pick_device
 from ..invertibility import InvertibilityPredictor
@@ -25,7 +25,7 @@ from ..perceptual import METRICS, Metric
 from . import gan, loop, threshold
 from .folder import read_folder, split
 from .predictor import described, digest, evaluate_predictor, inversion_dataset, load_inversions, train_predictor
-from .records import digest_of_file, digest_of_headers, is_there, metadata, write_json
+from .records import digest_of_headers, is_there, metadata, write_json
 
 SMALLEST = 64  # px: the metric sees half of it, and below 32 px its last layers have nothing left
 
@@ -101,7 +101,7 @@ def train(out, images, generator=None, profile: str = "full", *, skip_unreadable
     if size < SMALLEST:
         raise ValueError(f"a generator of {size} px; want {SMALLEST} at least")
     pictures, held_out = split(read_folder(images, size, settings.fit, skip_unreadable, progress), settings.held_out)
-    source = f"the file {digest_of_file(generator)}" if given else f"images {digest(pictures)}, {described(_lasting(settings.training))}"
+    source = f"the file {paths.digest(generator)[:16]}" if given else f"images {digest(pictures)}, {described(_lasting(settings.training))}"
     metric, segmenter = Metric(settings.metric).to(device), segmenters.named(settings.segmenter, device)
     segmenter(loop.as_float(held_out[:1]))  # what has to be fetched for it, is before anything long begins
     run = Run(out, settings, pictures, held_out, source, given, metric, segmenter, device, progress)

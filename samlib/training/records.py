@@ -37,14 +37,6 @@ def digest_of_headers(files) -> str:
     return hashlib.sha256(json.dumps([metadata(file) for file in files], sort_keys=True).encode()).hexdigest()[:16]
 
 
-def digest_of_file(path) -> str:
-    found = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            found.update(block)
-    return found.hexdigest()[:16]
-
-
 def write_json(path: Path, values: dict) -> None:
     with paths.atomic_file(path) as temporary:
         temporary.write_text(json.dumps(values, indent=1))
