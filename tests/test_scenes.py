@@ -34,7 +34,7 @@ def slope(a, b):
 
 def varied(name, values, count=6, size=SIZE):
     """Scenes that differ in one factor alone: for each value, the pictures (count, 3, H, W) and segments."""
-    module = draw.MODULES["cars"]
+    module = draw.module_of("cars")
     results = []
     original = module.sample
     for value in values:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from . import clutter, world
-from .categories import FACTORS, MODULES
+from .classes import module_of
 from .noise import uniforms
 from .tracing import box, camera, film, majority, mix, normal, shadow, shrink, trace
 
@@ -22,11 +22,11 @@ class Scenes:
     factors: dict                              # name -> (N,) float
 
 
-class _Draw:
+class Draw:
     """Hands out columns of a table of uniform numbers: u() in [0, 1), u(low, high) in that range; each (N,)."""
 
     def __init__(self, table):
-        self.table, self.next = torch.from_numpy(table), 0
+        self.table, self.next = table, 0
 
     def __call__(self, low=0.0, high=1.0):
         column = self.table[:, self.next]
@@ -36,11 +36,11 @@ class _Draw:
 
 def _drawn(category, seed, indices):
     """The uniform numbers, Params (N, 1) in float64 and factors (N,) of ordinary scenes."""
-    module = MODULES[category]
-    u = _Draw(uniforms(NUMBERS, category, seed, indices))
+    module = module_of(category)
+    u = Draw(torch.from_numpy(uniforms(NUMBERS, category, seed, indices)))
     factors, own = module.sample(u)
     p = module.settings(u, factors, own)
-    return u.table[:, :u.next], p, {name: factors[name] for name in FACTORS[category]}
+    return u.table[:, :u.next], p, {name: factors[name] for name in module.FACTORS}
 
 
 def codes(category, seed, indices):
@@ -102,7 +102,7 @@ def _subject(module, canvas, p, field):
 @functools.lru_cache(maxsize=None)
 def _fused(category):
     """The category's distance field as one compiled kernel, for any number of points."""
-    module = MODULES[category]
+    module = module_of(category)
     Shape = namedtuple("Shape", module.SHAPE)
     compiled = torch.compile(lambda x, y, z, *values: module.distance(x, y, z, Shape(*values)), dynamic=True)
     return lambda x, y, z, p: compiled(x, y, z, *(p[name] for name in module.SHAPE))
@@ -135,8 +135,7 @@ def render(category, seed, indices, size=256, challenging=False, device="cpu", b
     dtype: of the pictures and factors; the work is done in float32, or in float64 if that is asked for.
     compile: fuse the distance field with torch.compile (CUDA only). Returns Scenes. ValueError on an unknown category or bad number.
     """
-    if category not in MODULES:
-        raise ValueError(f"unknown category {category!r}: choose from {', '.join(MODULES)}")
+    module = module_of(category)
     if int(size) != size or size < 16:
         raise ValueError(f"size {size!r} is no picture: give a whole number of pixels, at least 16")
     indices = [int(i) for i in indices]
@@ -149,7 +148,6 @@ def render(category, seed, indices, size=256, challenging=False, device="cpu", b
     if not dtype.is_floating_point:
         raise ValueError(f"dtype is {dtype}: pictures are in [-1, 1], give a floating-point type")
     work = torch.float64 if dtype == torch.float64 else torch.float32
-    module = MODULES[category]
     field = _fused(category) if compile and torch.device(device).type == "cuda" else module.distance
     _, p, factors = _drawn(category, seed, indices)
     added = clutter.settings(category, seed, indices, module.KINDS) if challenging else None
