@@ -85,6 +85,7 @@ def test_the_factor_regressor_learns_and_comes_back_from_a_file(discs, tmp_path)
         assert list(values) == ["x", "radius"] and abs(float(values["radius"].mean()) - 108) < 2
         again = FactorRegressor.load(model.save(tmp_path / "factors.safetensors", r_squared=found["r_squared"]))
         assert again.metadata["r_squared"] == found["r_squared"]
+        assert again.metadata["steps"] == 60 and again.metadata["loss"] == loop.thinned(numbers["loss"])
         for name in values:
             torch.testing.assert_close(again.factors(images)[name], values[name], rtol=0, atol=0.2)
     with pytest.raises(ValueError, match="radius"):
@@ -256,6 +257,12 @@ def test_augmentations_keep_images_images_and_pairs_pairs():
     torch.testing.assert_close(loop.photometric(random, images, 0.0), images, atol=3e-3, rtol=0)
     torch.testing.assert_close(loop.smooth(torch.full((1, 3, 16, 16), 0.3)), torch.full((1, 3, 16, 16), 0.3))
     assert torch.equal(loop.as_uint8(loop.as_float(torch.arange(256).byte())), torch.arange(256).byte())
+
+
+def test_a_long_curve_is_kept_as_means_of_equal_parts():
+    assert loop.thinned(torch.arange(6.0), most=3) == [0.5, 2.5, 4.5]
+    assert loop.thinned(torch.tensor([2.0, 1.0])) == [2.0, 1.0]
+    assert len(loop.thinned(torch.rand(1201))) == 200
 
 
 def test_schedules_begin_and_end_where_they_should():

@@ -49,7 +49,8 @@ def fit(model, loss, count: int, *, steps, batch, optimizer, schedule=one_cycle,
     """Minimize `loss(index, random)`, a scalar of the rows `index` (batch,) of a data set of `count`.
 
     `random` is the torch.Generator, on the model's device, that augmentations draw from. Gradients are clipped to norm
-    1, the model is left in evaluation mode, and the loss of each step comes back as a tensor (steps,).
+    1, the model is left in evaluation mode, and the loss of each step comes back as a tensor (steps,). A shorter curve
+    stays with the model as `model.trained`, which `weights.save` writes into its file.
     """
     device = next(model.parameters()).device
     random = torch.Generator(device).manual_seed(seed)
@@ -73,7 +74,15 @@ def fit(model, loss, count: int, *, steps, batch, optimizer, schedule=one_cycle,
         if step % 50 == 0:  # reading a number waits for the device
             bar.set_postfix(loss=f"{float(history[-1]):.4f}")
     model.eval()
-    return torch.stack(history).float().cpu()
+    history = torch.stack(history).float().cpu()
+    model.trained = {"steps": steps, "loss": thinned(history)}
+    return history
+
+
+def thinned(history: Tensor, most: int = 200) -> list[float]:
+    """The means of `most` equal parts of a curve (steps,), or all of it where it is no longer than that."""
+    parts = history.tensor_split(most) if len(history) > most else history.split(1)
+    return [round(float(part.mean()), 5) for part in parts]
 
 
 @torch.inference_mode()
