@@ -22,8 +22,8 @@ def compact(tensor: Tensor, half: bool = True) -> Tensor:
 def save(module: nn.Module, path, half: bool = True, **metadata) -> Path:
     """Write `module`, its `config` and any JSON-able `metadata`; the file appears whole or not at all.
 
-    half: matrices in 16 bit; False keeps every number exactly."""
-    header = {"class": type(module).__name__, "config": module.config, **metadata}
+    half: matrices in 16 bit; False keeps every number exactly. What the module says of how it was `trained` goes along."""
+    header = {"class": type(module).__name__, "config": module.config, **getattr(module, "trained", {}), **metadata}
     state = {name: compact(tensor, half) for name, tensor in module.state_dict().items()}
     with paths.atomic_file(path) as temporary:
         save_file(state, temporary, {key: json.dumps(value) for key, value in header.items()})
