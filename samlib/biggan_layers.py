@@ -28,7 +28,8 @@ class Norm(nn.Module):
             self.weight, self.bias = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: torch.Tensor, code: torch.Tensor | None, truncation: float) -> torch.Tensor:
-        gain, offset = (self.weight[None], self.bias[None]) if code is None else (1 + self.scale(code), self.offset(code))
+        with torch.autocast(x.device.type, enabled=False):  # 8 bits would place things 1/256 of their range off
+            gain, offset = (self.weight[None], self.bias[None]) if code is None else (1 + self.scale(code), self.offset(code))
         if self.training and self.tally is None:
             x = F.batch_norm(x, None, None, training=True, eps=self.eps)
         else:
@@ -114,9 +115,11 @@ class Synthesis(nn.Module):
         self.bn = Norm(channels[sizes[-1]], None, n_stats, eps)
         self.conv_to_rgb = nn.Conv2d(channels[sizes[-1]], 3, 3, padding=1)
 
-    def forward(self, code, truncation, at_end):
-        """code (N, L, D) -> images (N, 3, H, W) in [-1, 1]; at_end(resolution, feature) -> feature, at each resolution's end."""
-        x = self.gen_z(code[:, 0]).unflatten(1, (4, 4, -1)).permute(0, 3, 1, 2).contiguous()  # stored channels last
+    def forward(self, code, truncation, at_end=lambda resolution, x: x, stop=None):
+        """code (N, L, D) -> images (N, 3, H, W) in [-1, 1]. at_end(resolution, feature) -> feature: called at each
+        resolution's end; stop: the resolution whose feature is returned instead of the image."""
+        with torch.autocast(code.device.type, enabled=False):
+            x = self.gen_z(code[:, 0]).unflatten(1, (4, 4, -1)).permute(0, 3, 1, 2)  # channels last, in memory still
         row = 1
         for i, layer in enumerate(self.layers):
             if isinstance(layer, Block):
@@ -125,4 +128,6 @@ class Synthesis(nn.Module):
                 x = layer(x)
             if i in self.ends:
                 x = at_end(self.ends[i], x)
+                if self.ends[i] == stop:
+                    return x
         return self.conv_to_rgb(F.relu(self.bn(x, None, truncation))).tanh()

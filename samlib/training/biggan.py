@@ -1,0 +1,262 @@
+"""Training of BigGAN-deep (Brock et al., ICLR 2019) on images of several classes held in memory: hinge loss, projection
+discriminator, EMA; one or several GPUs (run under torchrun); stops and resumes at any point.
+
+Where the codes that the images were drawn from are known, as those of the built-in scenes are, the generator first
+learns from pairs, as in paired.py: what the codes mean, in the features of 8 px, then to redraw each image from its z.
+Unlike the paper's, this small generator has no spectral norm of its own; the discriminator has.
+"""
+
+import copy
+import json
+import os
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import distributed, nn
+
+from ..biggan import BigGAN, standing_statistics
+from ..checkpoints import save_generator
+from .gan import FlatAdam, graphed
+from .biggan_lesson import teach
+from .paired import PairedLoss, fill
+from .projection import ProjectionDiscriminator
+
+
+@dataclass
+class Settings:
+    """What a run is made of. Sizes are per GPU; `images` counts real images shown, over all GPUs."""
+
+    resolution: int = 128
+    width: int = 64  # of the last resolution; those before have up to 8 times as many channels
+    z_dim: int = 160
+    class_dim: int = 64
+    attention: int = 32
+    images: int = 4_000_000
+    batch: int = 64
+    lr_g: float = 1e-4
+    lr_d: float = 4e-4
+    ema_images: int = 20_000
+    paired: float = 5.0  # weight of the loss on pairs, beside that of the judge
+    metric: str = "st-lpips-vgg"  # of the loss on pairs
+    warm_up: float = 0.8  # share of the run in which pairs stand alone; 1: the judge never comes in
+    warm_lr: float = 2e-3
+    lesson: int = 4000  # steps in which the first blocks alone learn what the codes mean
+    lesson_batch: int = 512
+    settle: float = 0.3  # share of the run, at its end, over which the learning rates fall to a tenth
+    seed: int = 0
+
+    def channels(self) -> dict[int, int]:
+        return {4 * 2**i: min(8, self.resolution // (4 * 2**i)) * self.width for i in range(self.resolution.bit_length() - 2)}
+
+
+@dataclass
+class Data:
+    """images (M, 3, R, R) uint8 on the device to train on; labels (M,) long, index into `names`; z (M, z_dim), the codes
+    as normal numbers, NaN in entries that no number decides, or None where no codes are known."""
+
+    images: torch.Tensor
+    labels: torch.Tensor
+    names: list
+    z: torch.Tensor | None = None
+
+
+class Training:
+    """The state of a run: networks, optimizers, counters. `done`: the share of the run that is over."""
+
+    def __init__(self, data: Data, settings: Settings):
+        s, self.settings, self.data, self.device = settings, settings, data, data.images.device
+        self.rank = distributed.get_rank() if distributed.is_initialized() else 0
+        self.world = distributed.get_world_size() if distributed.is_initialized() else 1
+        torch.manual_seed(s.seed)
+        channels, count = s.channels(), len(data.names)
+        self.generator = BigGAN(s.resolution, s.z_dim, s.class_dim, count, channels, s.attention, 11, names=data.names)
+        initialize(self.generator)
+        self.judge = ProjectionDiscriminator(channels, count)
+        for network in (self.generator, self.judge):
+            network.to(self.device, memory_format=torch.channels_last).train()
+        self.ema = copy.deepcopy(self.generator).requires_grad_(False)
+        self.classes = F.one_hot(data.labels, count).float()
+        self.real = data.images[: s.batch].repeat(-(-s.batch // len(data.images)), 1, 1, 1)[: s.batch].clone()
+        self.real_c = torch.zeros(s.batch, count, device=self.device)
+        self.real_z = torch.zeros(s.batch, s.z_dim, device=self.device)
+        self.paired_loss = PairedLoss(s.metric).to(self.device) if data.z is not None else None
+        self.steps, self.done, self.phase, self.taught = 0, 0.0, None, False
+        torch.manual_seed(s.seed * 1000 + self.rank + 1)
+
+    @property
+    def shown(self) -> int:
+        return self.steps * self.settings.batch * self.world
+
+    def autocast(self):
+        return torch.autocast(self.device.type, torch.bfloat16, self.device.type == "cuda", cache_enabled=False)
+
+    def next_real(self):
+        index = torch.randint(len(self.data.images), (self.settings.batch,), device=self.device)
+        torch.index_select(self.data.images, 0, index, out=self.real)
+        torch.index_select(self.classes, 0, index, out=self.real_c)
+        if self.data.z is not None:
+            torch.index_select(self.data.z, 0, index, out=self.real_z)
+
+    def draw(self, z: torch.Tensor) -> torch.Tensor:
+        """The generator's images of z, with the classes of the current real ones."""
+        code = self.generator.mapping(z, classes=self.real_c)
+        with self.autocast():
+            return self.generator.synthesis(code).float()
+
+    def pairs(self, drawn: torch.Tensor) -> torch.Tensor:
+        """The loss of paired.py, and L1 at an eighth of the size, where what is out of place costs more than blur."""
+        real = self.real.float() / 127.5 - 1
+        with self.autocast():
+            return self.paired_loss(drawn, real) + F.l1_loss(F.avg_pool2d(drawn, 8), F.avg_pool2d(real, 8))
+
+    def paired_step(self):
+        loss = self.pairs(self.draw(fill(self.real_z)))
+        loss.backward()
+        return loss.detach()
+
+    def d_step(self):
+        with torch.no_grad():
+            fake = self.draw(torch.randn_like(self.real_z))
+        with self.autocast():
+            both, classes = torch.cat([fake, self.real.float() / 127.5 - 1]), self.real_c.repeat(2, 1)
+            on_fake, on_real = self.judge(both, classes).chunk(2)
+        loss = F.relu(1 + on_fake).mean() + F.relu(1 - on_real).mean()
+        loss.backward()
+        return loss.detach()
+
+    def g_step(self):
+        self.judge.requires_grad_(False)
+        drawn = self.draw(torch.randn_like(self.real_z) if self.data.z is None else fill(self.real_z))
+        with self.autocast():
+            losses = [-self.judge(drawn, self.real_c).mean()]
+        if self.data.z is not None:
+            losses.append(self.settings.paired * self.pairs(drawn))
+        sum(losses).backward()
+        self.judge.requires_grad_(True)
+        return torch.stack(losses).detach()
+
+    def enter(self, phase: str):
+        """Optimizers and, on CUDA, captured steps of "paired" or "adversarial"; the gradients of capturing are dropped."""
+        s, self.phase = self.settings, phase
+        self.next_real()
+        if phase == "paired":
+            self.adams = {"paired_step": FlatAdam(self.generator.parameters(), s.warm_lr, beta=0.9)}
+        else:
+            self.adams = {"d_step": FlatAdam(self.judge.parameters(), s.lr_d), "g_step": FlatAdam(self.generator.parameters(), s.lr_g)}
+        self.run = {name: graphed(getattr(self, name), self.device) for name in self.adams}
+        for adam in self.adams.values():
+            adam.flat.zero_()
+
+    def step(self) -> dict[str, torch.Tensor]:
+        self.next_real()
+        log = {}
+        for name, adam in self.adams.items():
+            log[name] = self.run[name]()
+            adam.step()
+        self.steps += 1
+        self.average()
+        return log
+
+    @torch.no_grad()
+    def average(self):
+        """EMA of the weights, its half-life growing with the run up to `ema_images`."""
+        half_life = min(self.settings.ema_images, max(self.shown, 1) * 0.05)
+        keep = 0.5 ** (self.settings.batch * self.world / half_life)
+        torch._foreach_lerp_(list(self.ema.parameters()), list(self.generator.parameters()), 1 - keep)
+
+    def save(self, out: Path):
+        """checkpoint.pt to resume from and generator.safetensors to use; each appears whole or not at all."""
+        adams = {name: adam.adam.state_dict() for name, adam in getattr(self, "adams", {}).items()}
+        networks = {name: getattr(self, name).state_dict() for name in ("generator", "ema", "judge")}
+        counters = {name: getattr(self, name) for name in ("steps", "done", "phase", "taught")}
+        torch.save({**networks, **counters, "adams": adams}, out / "checkpoint.tmp")
+        os.replace(out / "checkpoint.tmp", out / "checkpoint.pt")
+        standing_statistics(self.ema, batches=8, batch=min(self.settings.batch, 64))
+        save_generator(self.ema, out / "generator.safetensors", metadata={"images": self.shown})
+
+    def resume(self, out: Path):
+        if (out / "checkpoint.pt").exists():
+            state = torch.load(out / "checkpoint.pt", map_location=self.device, weights_only=True)
+            for name in ("generator", "ema", "judge"):
+                getattr(self, name).load_state_dict(state[name])
+            self.steps, self.done, self.taught = state["steps"], state["done"], state["taught"]
+            if state["phase"]:
+                self.enter(state["phase"])
+                for name, adam in self.adams.items():
+                    adam.adam.load_state_dict(state["adams"][name])
+
+
+def initialize(generator: BigGAN):
+    """Orthogonal matrices, as in the paper; gains and offsets small, so that each norm starts as a plain one."""
+    for name, p in generator.named_parameters():
+        if p.ndim > 1:
+            nn.init.orthogonal_(p, 0.1 if name.endswith(("scale.weight", "offset.weight")) else 1.0)
+    nn.init.normal_(generator.embeddings.weight)  # as large as the entries of z
+
+
+def train(data: Data, out: Path | str, settings: Settings = Settings(), seconds: float = float("inf"), lesson=None,  # noqa: B008
+          report_every: int = 200, on_report=None, progress: bool = True) -> BigGAN:
+    """Trains until `settings.images` were shown or `seconds` have passed; Ctrl-C saves and stops. Returns the EMA.
+
+    Writes `out`/checkpoint.pt, generator.safetensors, settings.json and log.jsonl; a second call goes on from there.
+    lesson: see `teach`; without it, or without codes in `data`, that is left out.
+    """
+    from tqdm import tqdm
+
+    out, s = Path(out), settings
+    out.mkdir(parents=True, exist_ok=True)
+    training = Training(data, s)
+    training.resume(out)
+    main, begin, earlier = training.rank == 0, time.monotonic(), training.done
+    if main:
+        (out / "settings.json").write_text(json.dumps(asdict(s), indent=1))
+    if lesson is not None and not training.taught:
+        report(training, out, {"lesson": teach(training, lesson)}, begin, on_report)
+        training.taught = True
+    paired_end = s.warm_up if data.z is not None else 0.0
+    bar = tqdm(total=s.images, initial=training.shown, unit="img", disable=not (main and progress))
+    done = torch.full([], training.done, device=training.device)
+    try:
+        while training.done < 1:
+            phase = "paired" if training.done < paired_end else "adversarial"
+            if phase != training.phase:
+                training.enter(phase)
+            set_rates(training, paired_end)
+            log = training.step()
+            bar.update(s.batch * training.world)
+            if training.steps % report_every == 0 or training.shown >= s.images:
+                done.fill_(max(training.shown / s.images, earlier + (1 - earlier) * (time.monotonic() - begin) / seconds))
+                if distributed.is_initialized():
+                    distributed.broadcast(done, 0)  # the processes change and stop at the same step
+                training.done = min(float(done), 1.0)
+                report(training, out, {k: [round(x, 4) for x in v.flatten().tolist()] for k, v in log.items()}, begin, on_report)
+    except KeyboardInterrupt:
+        pass
+    bar.close()
+    if main:
+        training.save(out)
+    return training.ema.eval()
+
+
+def set_rates(training: Training, paired_end: float):
+    """Learning rates at this point of the run: on pairs up, then down to a tenth; with the judge down at the end."""
+    s, done = training.settings, training.done
+    if training.phase == "paired":
+        rate = min(1.0, (training.steps + 1) / 100) * (1 - 0.9 * done / paired_end)
+    else:
+        rate = min(1.0, 0.1 + 0.9 * (1 - done) / s.settle)
+    for adam in training.adams.values():
+        adam.rate(rate)
+
+
+def report(training: Training, out: Path, row: dict, begin: float, on_report):
+    if training.rank:
+        return
+    row = {"images": training.shown, "seconds": round(time.monotonic() - begin, 1), "phase": training.phase} | row
+    with open(out / "log.jsonl", "a") as file:
+        file.write(json.dumps(row) + "\n")
+    if on_report:
+        on_report(training, row)

@@ -1,0 +1,56 @@
+"""What BigGAN learns before it draws: the meaning of the numbers that its z are.
+
+BigGAN has no mapping network as StyleGAN2 has; its first blocks, up to 8 px, have to turn numbers into places, angles and
+colours. They are so small that thousands of steps take seconds.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from .gan import FlatAdam, graphed
+from .paired import fill
+
+
+def teach(training, lesson) -> float:
+    """Trains the blocks up to 8 px so that a linear layer for each class reads off their features what the codes mean; the
+    last loss, in shares of the variance. lesson: z (M, z_dim), labels (M,), meaning (M, J), 0 where a class has less."""
+    s, network, device = training.settings, training.generator, training.device
+    z, labels, meaning = (x.to(device) for x in lesson)
+    classes, count = F.one_hot(labels, len(training.data.names)).float(), len(training.data.names)
+    meaning = standardized(meaning.float(), classes)
+    read = nn.Linear(16 * s.channels()[8], count * meaning.shape[1]).to(device)
+    nn.init.zeros_(read.weight), nn.init.zeros_(read.bias)  # the same in every process
+    blocks = [p for name, p in network.named_parameters() if not name.startswith(("generator.conv_to_rgb", "generator.bn."))]
+    adam = FlatAdam([*blocks, *read.parameters()], s.warm_lr, beta=0.9)
+    index = torch.zeros(min(s.lesson_batch, len(z)), dtype=torch.long, device=device)
+
+    def step():
+        code = network.mapping(fill(z[index]), classes=classes[index])
+        with training.autocast():
+            x = F.avg_pool2d(network.generator(code, 1.0, stop=8), 2).flatten(1)
+            found = read(x).unflatten(1, (count, -1)).float()
+        loss = F.mse_loss((found * classes[index][..., None]).sum(1), meaning[index])
+        loss.backward()
+        return loss.detach()
+
+    run, loss = graphed(step, device), torch.zeros([])
+    adam.flat.zero_()
+    for i in range(s.lesson):
+        adam.rate(min(1.0, (i + 1) / 100) * (1 - 0.95 * i / s.lesson))
+        torch.randint(len(z), index.shape, out=index)
+        loss = run()
+        adam.step()
+    for p in network.parameters():
+        p.grad = None
+    training.ema.load_state_dict(network.state_dict())
+    return float(loss)
+
+
+def standardized(meaning: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
+    """meaning (M, J) in units of its deviation within each class; 0 where it does not vary there."""
+    share = classes / classes.sum(0).clamp(min=1)
+    mean = share.t() @ meaning
+    centred = meaning - classes @ mean
+    spread = (share.t() @ centred.square()).sqrt()
+    return torch.where(classes @ spread > 1e-6, centred / (classes @ spread).clamp(min=1e-6), torch.zeros_like(centred))

@@ -1,0 +1,136 @@
+"""Laws of BigGAN's training, at a size that trains in seconds: pairs teach, runs resume, z of scenes are normal."""
+
+import json
+
+import pytest
+import torch
+
+from samlib import load_generator
+from samlib.scenes.classes import columns
+from samlib.training.biggan import Data, Settings, Training, train
+from samlib.training.biggan_lesson import standardized, teach
+from samlib.training.biggan_scenes import scene_data, scene_lesson, z_of
+from samlib.training.projection import ProjectionDiscriminator
+
+NAMES = ["sedan", "van"]
+SMALL = dict(resolution=16, width=8, z_dim=110, class_dim=4, attention=8, batch=8, lesson_batch=32, lesson=5,
+             metric="st-lpips-alex", ema_images=200)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def data():
+    return scene_data(NAMES, 8, 16, 110, "cpu")
+
+
+def dots(n=64):
+    """Images that z says all about: a spot at (z0, z1), as bright as z2, red in class 0 and blue in class 1."""
+    z = torch.randn(n, 4, generator=torch.Generator().manual_seed(0))
+    labels = torch.arange(n) % 2
+    grid = torch.linspace(-2, 2, 16)
+    spot = torch.exp(-((grid[:, None] - z[:, 0, None, None]) ** 2 + (grid - z[:, 1, None, None]) ** 2))
+    colours = torch.tensor([[255.0, 60, 0], [0, 60, 255]])[labels]
+    images = spot[:, None] * colours[:, :, None, None] * z[:, 2].sigmoid()[:, None, None, None]
+    return Data(images.byte(), labels, ["red", "blue"], z)
+
+
+def test_pairs_teach_which_image_belongs_to_which_z_and_class(tmp_path):
+    torch.manual_seed(0)
+    data = dots()
+    settings = Settings(**{**SMALL, "z_dim": 4, "batch": 16}, images=16 * 150, warm_up=1.0, warm_lr=5e-3)
+    generator = train(data, tmp_path, settings, report_every=50, progress=False)
+    rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [row["phase"] for row in rows] == ["paired"] * 3 and rows[-1]["paired_step"][0] < rows[0]["paired_step"][0]
+    real = data.images.float() / 127.5 - 1
+    drawn = generator.synthesis(generator.mapping(data.z, classes=data.labels))
+    swapped = generator.synthesis(generator.mapping(data.z.roll(1, 0), classes=data.labels))
+    other = generator.synthesis(generator.mapping(data.z, classes=1 - data.labels))
+    right, wrong_z, wrong_class = ((x - real).abs().mean() for x in (drawn, swapped, other))
+    assert right < 0.6 * wrong_z and right < 0.6 * wrong_class
+    assert generator.names == ("red", "blue") and not generator.training
+
+
+def test_training_goes_on_from_where_it_stopped_through_both_phases(data, tmp_path):
+    first = train(data, tmp_path, Settings(**SMALL, images=32, warm_up=1.0), report_every=1, progress=False)
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    assert (state["steps"], state["phase"], state["done"]) == (4, "paired", 1.0)
+    second = train(data, tmp_path, Settings(**SMALL, images=96, warm_up=0.6), report_every=1, progress=False)
+    assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["steps"] == 4  # it was done: nothing is repeated
+    state["done"] = 1 / 3
+    torch.save(state, tmp_path / "checkpoint.pt")
+    second = train(data, tmp_path, Settings(**SMALL, images=96, warm_up=0.6), report_every=1, progress=False)
+    rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [row["phase"] for row in rows] == ["paired"] * 8 + ["adversarial"] * 4
+    assert [row["images"] for row in rows] == [8 * (i + 1) for i in range(12)]
+    assert {*rows[-1]} == {"images", "seconds", "phase", "d_step", "g_step"} and len(rows[-1]["g_step"]) == 2
+    assert any(not torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters()))
+    assert all(p.isfinite().all() for p in second.parameters())
+    loaded = load_generator(tmp_path / "generator.safetensors")
+    z = torch.randn(2, 110)
+    torch.testing.assert_close(loaded.synthesis(loaded.mapping(z, classes="van")), second.synthesis(second.mapping(z, classes=1)),
+                               rtol=0, atol=0.02)  # 16 bits
+
+
+def test_without_codes_the_judge_stands_alone(data, tmp_path):
+    plain = Data(data.images, data.labels, data.names)
+    train(plain, tmp_path, Settings(**SMALL, images=16), report_every=1, progress=False)
+    rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [row["phase"] for row in rows] == ["adversarial"] * 2 and len(rows[0]["g_step"]) == 1
+
+
+def test_the_judge_is_trained_by_its_own_step_alone(data):
+    training = Training(data, Settings(**SMALL))
+    training.enter("adversarial")
+    training.d_step()
+    assert training.adams["d_step"].flat.abs().sum() > 0 and training.adams["g_step"].flat.abs().sum() == 0
+    training.adams["d_step"].flat.zero_()
+    training.g_step()
+    assert training.adams["d_step"].flat.abs().sum() == 0 and training.adams["g_step"].flat.abs().sum() > 0
+    assert all(p.requires_grad for p in training.adams["d_step"].parameters)
+
+
+def test_the_lesson_makes_the_meaning_readable():
+    data = dots(400)
+    training = Training(data, Settings(**{**SMALL, "z_dim": 4, "lesson": 60, "lesson_batch": 64}))
+    meaning = torch.stack([data.z[:, 0] * 3 + 1, data.z[:, 1].sign(), torch.zeros(400)], 1)
+    before = {name: p.clone() for name, p in training.generator.named_parameters()}
+    assert teach(training, (data.z, data.labels, meaning)) < 0.35  # of the variance, a third of which is 0 already
+    moved = {name for name, p in training.generator.named_parameters() if not torch.equal(p, before[name])}
+    assert "generator.layers.1.conv_3.weight" in moved and "generator.conv_to_rgb.weight" not in moved
+    assert all(torch.equal(a, b) for a, b in zip(training.ema.parameters(), training.generator.parameters()))
+    assert all(p.grad is None for p in training.generator.parameters())
+
+
+def test_meaning_is_measured_within_each_class():
+    meaning = torch.tensor([[0.0, 5], [2, 5], [10, 7], [30, 7]])
+    classes = torch.tensor([[1.0, 0], [1, 0], [0, 1], [0, 1]])
+    assert standardized(meaning, classes).tolist() == [[-1, 0], [1, 0], [-1, 0], [1, 0]]
+
+
+def test_the_z_of_scenes_are_normal_and_shared_numbers_share_their_entry(data):
+    z, labels, meaning = scene_lesson(NAMES, 300, 110)
+    index, count = columns(tuple(NAMES))
+    assert z.shape == (600, 110) and labels.tolist() == [0] * 300 + [1] * 300 and len(meaning) == 600
+    known = z[:300, index["sedan"]]
+    assert known.isfinite().all() and known.mean(0).abs().max() < 0.25 and (known.std(0) - 1).abs().max() < 0.2
+    assert z[:, count:].isnan().all()
+    assert data.images.shape == (16, 3, 16, 16) and data.images.dtype == torch.uint8
+    torch.testing.assert_close(data.z[:8], z[:8], equal_nan=True)
+    with pytest.raises(ValueError, match="entries of z, which has 20"):
+        z_of(torch.rand(2, 93), index["van"], 20)
+
+
+def test_parts_of_the_data_are_the_whole():
+    whole = scene_data(["van"], 4, 16, 110, "cpu")
+    parts = [scene_data(["van"], 4, 16, 110, "cpu", part=i, parts=2) for i in range(2)]
+    assert torch.equal(whole.images[1::2], parts[1].images) and torch.equal(whole.images[::2], parts[0].images)
+
+
+def test_the_logit_of_a_class_is_its_own():
+    """The projection is linear in the class: of a mixture it gives the mixture of logits."""
+    torch.manual_seed(0)
+    judge = ProjectionDiscriminator({4: 16, 8: 16, 16: 8}, 3).eval()
+    images = torch.rand(3, 3, 16, 16) * 2 - 1
+    one, two = (judge(images, torch.eye(3)[[i] * 3]) for i in (0, 1))
+    torch.testing.assert_close(judge(images, torch.tensor([[0.25, 0.75, 0]] * 3)), 0.25 * one + 0.75 * two)
+    assert (one - two).abs().min() > 0
+    torch.testing.assert_close(judge(images[:1], torch.eye(3)[:1]), one[:1])
