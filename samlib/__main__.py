@@ -9,7 +9,7 @@ from pathlib import Path
 
 os.environ.setdefault("MPLBACKEND", "Agg")  # pictures go to files, so no window system is asked for
 
-from samlib import figures, paths, report  # noqa: E402
+from samlib import figures, official, paths, report  # noqa: E402
 from samlib.domains import domains, load  # noqa: E402
 from samlib.images import WRITE_FORMATS, read_image, write_image  # noqa: E402
 from samlib.inversion import Inversion  # noqa: E402
@@ -28,7 +28,7 @@ def main(arguments=None):
     try:
         options.run(options)
         return 0
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ImportError) as error:  # the last: an extra that is not installed
         print(f"samlib: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -79,8 +79,8 @@ def inversion_options(command):
     command.add_argument("--method", default="sam", help="sam, sam-encoder, w, w+, F4, ... (see `samlib domains`)")
     command.add_argument("--tau", type=number, help="error that a segment's space may have (default: the domain's)")
     command.add_argument("--steps", type=positive, help="steps of the optimization (default: the domain's)")
-    command.add_argument("--fit", choices=("crop", "whole"), default="crop",
-                         help="the central square of the photo, or the whole of it (then padded)")
+    command.add_argument("--fit", choices=("crop", "whole"), help="the central square of the photo, or the whole of it, "
+                         "then padded (default: crop; whole where the domain's images are no squares)")
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: the GPU if there is one)")
 
@@ -167,6 +167,13 @@ def run_domains(options):
         print(f"{name}: {domain.generator.resolution} px, spaces {' '.join(s.name for s in domain.spaces)}, tau {domain.tau:g}")
         print("    methods:", ", ".join(domain.methods))
         print("    directions:", ", ".join(f"{direction} ({low:g} to {high:g})" for direction, (low, high) in ranges.items()))
+    for name, facts in official.OFFICIAL.items():
+        files = official.status(name)
+        width, height = facts["aspect"] or (facts["size"],) * 2
+        print(f"{name}: official, {width} x {height} px, tau {facts['tau']:g}; files in {paths.weights() / name}")
+        here = sum(files[direction][2] == "here" for direction in facts["directions"])
+        print("    " + ", ".join(f"{part} {files[part][2]}" for part in official.PARTS)
+              + f", {here} of {len(facts['directions'])} published directions here" * bool(facts["directions"]))
 
 
 def run_train(options):
@@ -225,7 +232,7 @@ def invert_photo(options, photo, directions=()):
     """The domain, and the inversion of a photograph. All names are checked before anything long begins."""
     domain = load(options.domain or "cars", options.device)
     check_directions(domain, directions)
-    image = read_image(photo, domain.generator.resolution, options.fit)
+    image = read_image(photo, domain.generator.resolution, options.fit or ("whole" if domain.aspect else "crop"))
     steps = options.steps or domain.steps
     inversion = domain.invert(image, options.method, tau=options.tau, steps=steps, seed=options.seed)
     done = min((len(history) for history in inversion.losses.values()), default=0)

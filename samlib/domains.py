@@ -16,15 +16,16 @@ import torch
 
 from samlib import encode as encoders
 from samlib import layer_map as maps
-from samlib import paths
+from samlib import official, paths
 from samlib.baselines import pti
 from samlib.checkpoints import load_generator, load_tensors
 from samlib.edit import edit
-from samlib.images import to_square
+from samlib.images import framed, to_square
 from samlib.invertibility import InvertibilityPredictor
 from samlib.objective import Weights
 from samlib.optimize import optimize
 from samlib.perceptual import Metric
+from samlib.predict import predict
 from samlib.segmenters import SceneSegmenter, Tidy, named
 
 # Wulff and Torralba (the paper's [59]) lean on the Gaussian prior of w_hat, which elsewhere only keeps w from straying, and
@@ -40,6 +41,10 @@ class Domain:
     directions  name -> (L, D); strengths: name -> (low, high), where it is meant to be used.
     tau         the threshold of Sec. 3.2; steps: of the optimization; weights: of its objective;
     learning_rate: of w, whose scale is the generator's own; that of the feature changes is 0.05.
+    start       name of the encoder that the optimization begins at; None: the mean w.
+    aspect      (width, height) of what the generator makes inside its square; None: all of it.
+    view        side of the square at which S sees an image; None: the generator's.
+    missing     part -> what to say when it is asked for and not there.
     """
 
     name: str
@@ -55,6 +60,10 @@ class Domain:
     learning_rate: float = 0.05
     folder: Path | None = None
     encoders: dict[str, torch.nn.Module] = field(default_factory=dict)
+    start: str | None = None
+    aspect: tuple[int, int] | None = None
+    view: int | None = None
+    missing: dict[str, str] = field(default_factory=dict)
 
     @property
     def device(self):
@@ -69,51 +78,56 @@ class Domain:
         """The names `invert` knows: those of METHODS, the encoders, and each feature space alone."""
         return (*METHODS, *encoders.ENCODERS, *(space.name for space in self.spaces if not space.is_latent))
 
-    def invert(self, images, method="sam", *, tau=None, steps=None, layer_map=None, start=None, seed=0, progress=True,
-               callback=None):
+    def invert(self, images, method="sam", *, tau=None, steps=None, layer_map=None, start=None, valid=None, seed=0,
+               progress=True, callback=None):
         """Invert images (N, 3, H, W) in [-1, 1] -> Inversion of n images, each with its own masks.
 
-        Images that are no squares are padded to one by repeating their border, those of another size resized.
+        Images that are no squares are padded to one by repeating their border, those of another size resized. The padding,
+        and what is outside of the domain's aspect, is seen by nobody, costs nothing, and stays in W+.
         method     "sam"; "w", "w+", "gaussian", "hybrid-e4e", "pti"; or a feature space, "F4" to "F10", for the whole image;
                    or an encoder, which takes no steps: "sam-encoder", "e4e", "restyle-psp", "restyle-e4e".
         tau        threshold of the error, a number or (N,); None: the domain's.
         layer_map  (N, R, R) or (R, R) index into `spaces`, R the generator's resolution: instead of the predicted one.
-        start      where to begin: the name of an encoder, or an Inversion of these images; None: the mean w.
+        start      where to begin: the name of an encoder, or an Inversion of these images; None: the domain's own.
+        valid      (N, 1, R, R), 1 where images that are squares already have not been padded.
         callback   called as callback(step, images) now and then, for a preview. Ctrl-C ends early with what there is.
         """
         if method not in self.methods:
             raise ValueError(f"no method {method!r}; there are {', '.join(self.methods)}")
-        images, valid = to_square(images.to(self.device, torch.float32), self.generator.resolution, "pad")
-        record = {"domain": self.name, "method": method}
+        images, whole = to_square(images.to(self.device, torch.float32), self.generator.resolution, "pad")
+        valid = framed(whole if valid is None else valid.to(whole), self.aspect)
+        valid = None if valid.all() else valid
+        record = {"domain": self.name, "method": method, "valid": valid}
         if layer_map is not None and method in W_ONLY:
             raise ValueError(f"{method} inverts in W+ alone; leave layer_map out, or choose sam or sam-encoder")
         if layer_map is not None:
             record["layer_map"] = self._given(layer_map, len(images))
         elif method in ("sam", "sam-encoder"):
-            record |= self.predict(images, self.tau if tau is None else tau)
+            record |= self.predict(images, tau, valid)
         else:
             index = next((i for i, space in enumerate(self.spaces) if space.name == method), 0)
             record["layer_map"] = maps.uniform(len(images), images.shape[-1], index, self.device)
-        record["layer_map"] = record["layer_map"] * (valid[:, 0] > 0)  # masks are zero in the padding
+        if valid is not None:
+            record["layer_map"] = record["layer_map"] * (valid[:, 0] > 0)  # masks are zero in the padding
         if method in encoders.ENCODERS:
             found = encoders.encode(self.encoder(method), self.generator, images, record["layer_map"])
             return replace(found, **record)
         masks = maps.masks(record["layer_map"], self.spaces)
         options = {"weights": self.weights, "learning_rate": self.learning_rate, "delta_learning_rate": 0.05,
                    **METHODS.get(method, _as_it_is)(self.weights)}
-        options |= self._from(start or STARTS.get(method), images, record["layer_map"], masks)
+        options |= self._from(start or STARTS.get(method, self.start), images, record["layer_map"], masks)
         run = pti if method == "pti" else optimize
         inversion = run(self.generator, images, masks, self.metric, steps=self.steps if steps is None else steps, seed=seed,
-                        progress=progress, callback=callback, **options)
+                        valid=valid, progress=progress, callback=callback, **options)
         return replace(inversion, **record)
 
     @torch.no_grad()
-    def predict(self, images, tau=None):
-        """Sec. 3.1-3.2 for images (N, 3, R, R): error_maps (N, S, R, R), segments and layer_map (N, R, R), and tau."""
-        tau = self.tau if tau is None else tau
-        error_maps, segments = self._need("predictor")(images), self._need("segmenter")(images)
-        return {"error_maps": error_maps, "segments": segments, "tau": tau,
-                "layer_map": maps.select(error_maps, segments, tau)}
+    def predict(self, images, tau=None, valid=None):
+        """Sec. 3.1-3.2 for images (N, 3, R, R): error_maps (N, S, R, R), segments and layer_map (N, R, R), and tau.
+
+        valid (N, 1, R, R): where the images were not padded; None: everywhere. See `samlib.predict`.
+        """
+        return predict(self._need("predictor"), self._need("segmenter"), images, self.tau if tau is None else tau, valid, self.view)
 
     def edit(self, inversion, strengths):
         """{direction: strength} applied to an Inversion, Sec. 3.4 -> images (N, 3, R, R); several directions add up."""
@@ -131,7 +145,7 @@ class Domain:
         if name not in self.encoders:
             folder = self.folder or Path(self.name)
             if not encoders.find(name, folder).is_file():
-                raise FileNotFoundError(_missing(folder, name))
+                raise FileNotFoundError(self.missing.get(name) or _missing(folder, name))
             self.encoders[name] = encoders.load(name, folder, self.device)
         return self.encoders[name]
 
@@ -155,7 +169,7 @@ class Domain:
 
     def _need(self, part):
         if getattr(self, part) is None:
-            raise FileNotFoundError(_missing(self.folder or Path(self.name), part))
+            raise FileNotFoundError(self.missing.get(part) or _missing(self.folder or Path(self.name), part))
         return getattr(self, part)
 
 
@@ -172,7 +186,8 @@ METHODS = {
     "hybrid-e4e": _as_it_is,
     "pti": _as_it_is,
 }
-STARTS = {"hybrid-e4e": "e4e"}  # methods that begin at what an encoder gives, instead of the mean w
+# Where a method begins if that is its own affair: at what an encoder gives, or (None) at the mean w.
+STARTS = {"hybrid-e4e": "e4e", "w": None, "gaussian": None, "pti": None}
 W_ONLY = ("pti", "e4e", "restyle-psp", "restyle-e4e")
 
 
@@ -185,11 +200,14 @@ def load(name, device=None):
     """The domain of this name in data/, or in the folder given -> Domain on `device` (None: the GPU if there is one).
 
     A missing generator is an error here; a missing predictor or segmenter only when "sam" asks for it.
+    Names of `official.OFFICIAL` are downloaded to the user's folder.
     """
+    if name in official.OFFICIAL and name not in domains():
+        return official.load(name, device)
     folder = paths.DATA / name if str(name) in domains() else Path(name)
     if not (folder / "domain.json").is_file():
-        raise ValueError(f"no domain {str(name)!r}: there are {', '.join(domains()) or 'none'}, "
-                         "or give a folder that has a domain.json")
+        raise ValueError(f"no domain {str(name)!r}: there are {', '.join(domains()) or 'none'}, the official "
+                         f"{', '.join(official.OFFICIAL)}, or give a folder that has a domain.json")
     device = pick_device(device)
     settings = json.loads((folder / "domain.json").read_text())
     if not _file(folder, "generator").is_file():

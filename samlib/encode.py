@@ -168,8 +168,12 @@ class Published(LatentOnly):
         super().__init__()
         self.encoder = encoder
 
+    def seen(self, images: Tensor) -> Tensor:
+        """What the encoder sees of images (N, 3, R, R)."""
+        return at_size(images, 256)
+
     def w_plus(self, generator, images: Tensor) -> Tensor:
-        w_plus = self.encoder(at_size(images, 256))
+        w_plus = self.encoder(self.seen(images))
         if tuple(w_plus.shape[1:]) != (generator.num_layers, generator.w_dim):
             raise ValueError(f"the encoder gives w+ of {tuple(w_plus.shape[1:])}; this generator wants "
                              f"({generator.num_layers}, {generator.w_dim})")

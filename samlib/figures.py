@@ -109,13 +109,13 @@ def show_layer_map(layer_map, spaces, images=None):
 def show_segments(segments, images=None, classes=None):
     """Segments (N, H, W), each after its image if given; a legend of those present where `classes` names them."""
     present = sorted(segments.unique().tolist())
-    colours = segment_colours(max(present) + 1)
+    colours = [*segment_colours(max(present) + 1), "0.7"]  # the last is that of -1, the padding
     pictures = colour_map(segments, colours)
     if images is not None:
         pictures = torch.stack([images.cpu().float(), pictures], 1).flatten(0, 1)
     figure = grid(pictures)
     if classes:
-        patches = [Patch(color=colours[i], label=classes[i]) for i in present]
+        patches = [Patch(color=colours[i], label=classes[i % len(classes)] if i >= 0 else "padding") for i in present]
         with plt.rc_context(STYLE):
             figure.legend(handles=patches, loc="outside right upper", handlelength=1, handleheight=1)
         widen(figure, 1.1)

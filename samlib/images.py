@@ -78,6 +78,38 @@ def to_square(images, size, fit="crop"):
     return F.pad(images, around, mode="replicate"), valid
 
 
+def framed(valid, aspect):
+    """valid (N, 1, R, R) inside the largest box of this (width, height) in the middle, 0 outside; None: as it is."""
+    if aspect is None:
+        return valid
+    size = valid.shape[-1]
+    width, height = (round(size * side / max(aspect)) for side in aspect)
+    box = torch.zeros_like(valid)
+    top, left = (size - height) // 2, (size - width) // 2
+    box[..., top:top + height, left:left + width] = 1
+    return valid * box
+
+
+def box_of(images, valid, least=32):
+    """An index into images (N, 3, R, R): the smallest box, `least` pixels wide and high, with all that is valid in it."""
+    if valid is None:
+        return (...,)
+    box = [...]
+    for others, side in (((0, 1, 3), images.shape[-2]), ((0, 1, 2), images.shape[-1])):
+        used = valid.amax(others).nonzero()
+        start, end = int(used.min()), int(used.max()) + 1
+        start = max(0, min(start - (least - (end - start)) // 2, side - least)) if end - start < least else start
+        box.append(slice(start, max(end, start + least)))
+    return tuple(box)
+
+
+def surround(part, box, size, fill=0):
+    """What was made of `images[box]`, (..., h, w), back in its place in squares (..., size, size) of `fill`."""
+    whole = part.new_full((*part.shape[:-2], size, size), fill)
+    whole[box] = part
+    return whole
+
+
 def write_image(path, images):
     """Write one image, (3, H, W) or (1, 3, H, W) in [-1, 1], as PNG, JPEG or WebP by suffix: whole, or not at all."""
     path = Path(path)

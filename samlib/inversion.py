@@ -11,7 +11,7 @@ from torch import Tensor
 from .checkpoints import load_tensors, save_tensors
 
 FORMAT = "samlib inversion 1"
-BATCHED = ("w_plus", "images", "inputs", "layer_map", "segments", "error_maps", "tau")
+BATCHED = ("w_plus", "images", "inputs", "valid", "layer_map", "segments", "error_maps", "tau")
 BY_SPACE = ("deltas", "masks")
 BY_NAME = (*BY_SPACE, "tuned")
 TEXTS = ("domain", "method", "noise")
@@ -26,6 +26,7 @@ class Inversion:
     deltas       space name -> delta_f (N, C, h, w); spaces that no mask uses are absent
     masks        space name -> m_l (N, 1, h, w) in [0, 1], for the same spaces
     inputs       (N, 3, H, W) in [-1, 1], the images that were inverted
+    valid        (N, 1, H, W), 1 where they were not padded, and only there `images` resemble them; None: everywhere
     layer_map    (N, H, W) index into `spaces`; segments (N, H, W) ids; error_maps (N, S, H, W); tau (N,)
     losses       name of a term -> (steps, N), unweighted
     tuned        what PTI adds to the generator for each image: name of a weight of its synthesis network -> (N, ...) in 16 bits
@@ -41,6 +42,7 @@ class Inversion:
     deltas: dict[str, Tensor] = field(default_factory=dict)
     masks: dict[str, Tensor] = field(default_factory=dict)
     inputs: Tensor | None = None
+    valid: Tensor | None = None
     layer_map: Tensor | None = None
     segments: Tensor | None = None
     error_maps: Tensor | None = None
@@ -128,7 +130,7 @@ class Inversion:
         """One ValueError for parts that do not belong together."""
         if self.w_plus.ndim != 3:
             raise ValueError(f"w_plus has shape {tuple(self.w_plus.shape)}; want (N, L, D)")
-        dimensions = dict(images=4, inputs=4, layer_map=3, segments=3, error_maps=4)
+        dimensions = dict(images=4, inputs=4, valid=4, layer_map=3, segments=3, error_maps=4)
         parts = {name: (getattr(self, name), wanted) for name, wanted in dimensions.items()}
         parts |= {f"{group} of {k}": (x, 4) for group in BY_SPACE for k, x in getattr(self, group).items()}
         for name, (x, wanted) in parts.items():

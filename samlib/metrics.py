@@ -7,11 +7,16 @@ from torch import Tensor, nn
 from samlib.precision import double
 
 
-def psnr(x: Tensor, y: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio in dB, (N,): 10 log10(peak^2 / mean square error), peak 2: the width of [-1, 1]."""
+def psnr(x: Tensor, y: Tensor, valid: Tensor | None = None) -> Tensor:
+    """Peak signal-to-noise ratio in dB, (N,): 10 log10(peak^2 / mean square error), peak 2: the width of [-1, 1].
+
+    valid (N, 1, H, W): the pixels that the mean is over, all where it is None."""
     if x.shape != y.shape:
         raise ValueError(f"psnr of images of shape {tuple(x.shape)} and {tuple(y.shape)}; wanted equal shapes")
-    return 10 * torch.log10(4 / (x - y).square().flatten(1).mean(1))
+    error = (x - y).square()
+    if valid is not None:
+        return 10 * torch.log10(4 * valid.sum((1, 2, 3)) / (error.mean(1, True) * valid).sum((1, 2, 3)))
+    return 10 * torch.log10(4 / error.flatten(1).mean(1))
 
 
 def class_iou(predicted: Tensor, true: Tensor, n_classes: int) -> Tensor:

@@ -5,6 +5,8 @@ Both are networks of the same shape, so one class serves them; which one a domai
 domain, and none stands in for another.
 """
 
+import warnings
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -61,9 +63,13 @@ def _network(name: str) -> nn.Module:
 
         return stlpips.LPIPS(net=backbone, variant="shift_tolerant", verbose=False)
     import lpips
+    from torchvision.models import AlexNet_Weights, VGG16_Weights
 
     try:
-        return lpips.LPIPS(net=backbone, verbose=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the package calls torchvision as it was in 2021
+            return lpips.LPIPS(net=backbone, verbose=False)
     except OSError as error:
-        raise ValueError(f"{name} needs torchvision's {backbone} weights, which could not be downloaded ({error}); "
-                         f"go online once, or use st-lpips-{backbone}, which needs no download") from None
+        url = {"vgg": VGG16_Weights.IMAGENET1K_V1, "alex": AlexNet_Weights.IMAGENET1K_V1}[backbone].url
+        raise ValueError(f"{name} wants torchvision's {url.rsplit('/', 1)[-1]} from {url}, which could not be downloaded ({error}): "
+                         f"go online once, or put it into {torch.hub.get_dir()}/checkpoints; st-lpips-{backbone} needs none") from None

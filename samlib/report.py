@@ -15,8 +15,8 @@ def describe(domain, inversion):
     lines = []
     for i, one in enumerate(inversion):
         prefix = f"image {i}: " if len(inversion) > 1 else ""
-        quality = f"PSNR {float(psnr(one.images, one.inputs)):.1f} dB"
-        used = {name: share for name, share in shares(one.layer_map, domain.spaces).items() if share > 0}
+        quality = f"PSNR {float(psnr(one.images, one.inputs, one.valid)):.1f} dB"
+        used = {name: share for name, share in shares(_where_valid(one), domain.spaces).items() if share > 0}
         lines.append(f"{prefix}{quality}; " + ", ".join(f"{name} {share:.0%}" for name, share in used.items()))
         if domain.directions:
             reached = {name: reached_share(domain, one, name) for name in domain.directions}
@@ -27,7 +27,12 @@ def describe(domain, inversion):
 
 def reached_share(domain, inversion, direction):
     """Share of the image that a direction can act on, given the space of each segment (Table 3)."""
-    return reach(domain.directions[direction], inversion.layer_map, domain.spaces).float().mean().item()
+    return reach(domain.directions[direction], _where_valid(inversion), domain.spaces).float().mean().item()
+
+
+def _where_valid(inversion):
+    """The layer map (N, H, W), or of padded images the pixels (K,) of it that are theirs."""
+    return inversion.layer_map if inversion.valid is None else inversion.layer_map[inversion.valid[:, 0] > 0]
 
 
 def _hard(domain, used, reached):

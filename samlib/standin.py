@@ -1,6 +1,8 @@
 """Stand-ins for the official files: networks written in the official layouts, so that all that reads and uses such files
 can be tried where the real ones cannot be had.
 
+    networks of any size -> `make` -> files under their official names, and facts -> official.load(name, facts=, folder=)
+
 The source text that the official pickles carry raises an error here, should anything run it.
 """
 
@@ -8,8 +10,13 @@ import contextlib
 import pickle
 import sys
 import types
+from pathlib import Path
 
+import numpy as np
 import torch
+
+from samlib.download import name_of
+from samlib.official import OFFICIAL
 
 SOURCE = "raise RuntimeError('code inside a checkpoint was run')\n"
 
@@ -101,3 +108,21 @@ def write_encoder(encoder, path):
     state = {f"encoder.{name}": tensor for name, tensor in encoder.state_dict().items()}
     torch.save({"state_dict": state, "latent_avg": encoder.latent_avg,
                 "opts": {"encoder_type": kind, "start_from_latent_avg": True}}, path)
+
+
+def make(folder, name, generator, predictor=None, encoder=None, directions=None, **facts) -> dict:
+    """Write the files of the official domain `name` into `folder`, holding these networks instead of the published ones.
+
+    directions: name -> (L, D). Returns the facts with which `official.load(name, facts=..., folder=...)` takes them: those
+    of the official domain with what is not given marked as not published, the size of the generator, and `facts`.
+    """
+    folder, official = Path(folder), OFFICIAL[name]
+    folder.mkdir(parents=True, exist_ok=True)
+    found = dict(generator=(write_generator, generator), predictor=(write_predictor, predictor), encoder=(write_encoder, encoder))
+    for part, (write, network) in found.items():
+        if network is not None:
+            write(network, folder / name_of(official[part]))
+    for direction, rows in (directions or {}).items():
+        np.save(folder / f"csc_{direction}.npy", rows.detach().cpu().numpy())
+    gone = {part: None for part, (_, network) in found.items() if network is None}
+    return {**official, **gone, "size": generator.resolution, "directions": tuple(directions or ()), **facts}

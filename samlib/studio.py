@@ -47,7 +47,7 @@ class State:
     def invert(self, callback=None):
         """Invert the same image again, with the layer map of the chosen tau; callback(step, images) is for a preview."""
         found = self.domain.invert(self.inversion.inputs, layer_map=self.layer_map(), steps=self.steps,
-                                   progress=False, callback=callback)
+                                   valid=self.inversion.valid, progress=False, callback=callback)
         self.inversion = replace(found, tau=self.tau, error_maps=self.inversion.error_maps,
                                  segments=self.inversion.segments)
 

@@ -71,6 +71,29 @@ def test_images_of_any_shape_are_padded_and_the_padding_is_w_plus(tiny):
     assert (inversion.layer_map[:, 16:48] == 2).all() and inversion.layer_map[:, :16].max() == 0
 
 
+def test_the_padding_is_looked_at_by_nobody(tiny):
+    """Neither S, nor the segmenter, nor the loss: a photograph and the same with other things around it come out alike."""
+    wide = torch.rand(1, 3, 32, 64, generator=torch.Generator().manual_seed(3)) * 2 - 1
+    valid = torch.zeros(1, 1, 64, 64)
+    valid[..., 16:48, :] = 1
+    other = torch.cat([torch.ones(1, 3, 16, 64), wide, -torch.ones(1, 3, 16, 64)], 2)
+    a, b = tiny.invert(wide, progress=False), tiny.invert(other, valid=valid, progress=False)
+    for name in ("w_plus", "images", "layer_map", "error_maps", "segments", "valid"):
+        assert torch.equal(getattr(a, name), getattr(b, name)), name
+    assert torch.equal(a.valid, valid) and (a.segments[valid[:, 0] == 0] == -1).all()
+    assert torch.equal(a.segments[:, 16:48], tiny.segmenter(wide)) and a.segments[:, 16:48].min() >= 0
+    assert torch.equal(a.error_maps[..., 16:48, :], tiny.predictor(wide))
+
+
+def test_a_very_wide_photograph_is_seen_in_a_box_that_s_can_take(tiny):
+    inversion = tiny.invert(torch.rand(1, 3, 10, 80), steps=1, progress=False)  # 8 of 64 rows, where S needs 32
+    assert inversion.valid.sum() == 8 * 64 and not inversion.layer_map[inversion.valid[:, 0] == 0].any()
+
+
+def test_a_square_image_has_no_padding(tiny, images):
+    assert tiny.invert(images, "w+", steps=1, progress=False).valid is None
+
+
 def test_edits_start_at_the_inversion_and_add_up(tiny, images):
     inversion = tiny.invert(images, "w+", progress=False)
     assert torch.allclose(tiny.edit(inversion, {}), inversion.images, atol=1e-5)

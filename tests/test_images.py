@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from samlib.images import ImageError, from_uint8, read_image, to_square, to_uint8, write_image
+from samlib.images import ImageError, box_of, framed, from_uint8, read_image, surround, to_square, to_uint8, write_image
 
 RED, WHITE = [1, -1, -1], [1, 1, 1]
 
@@ -204,3 +204,27 @@ def test_bad_arguments_say_what_is_wanted(tmp_path):
     with pytest.raises(ValueError, match="'crop' or 'whole'"):
         read_image(tmp_path / "a.png", 8, "squeeze")
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("aspect, rows, columns", [((4, 3), (8, 56), (0, 64)), ((512, 384), (8, 56), (0, 64)),
+                                                   ((1, 2), (0, 64), (16, 48)), ((7, 7), (0, 64), (0, 64))])
+def test_the_frame_of_an_aspect_is_in_the_middle(aspect, rows, columns):
+    valid = framed(torch.ones(2, 1, 64, 64), aspect)
+    assert valid.sum() == 2 * (rows[1] - rows[0]) * (columns[1] - columns[0])
+    assert valid[..., slice(*rows), slice(*columns)].all()
+    part = torch.zeros(2, 1, 64, 64)
+    part[..., 10:20, :] = 1
+    assert framed(part, aspect).sum() <= part.sum() and framed(part, None) is part
+
+
+def test_the_box_holds_all_that_is_valid_and_is_large_enough():
+    images = torch.rand(2, 3, 64, 64)
+    assert images[box_of(images, None)].shape == images.shape
+    for rows, columns, wanted in (((8, 56), (0, 64), (48, 64)), ((30, 34), (0, 64), (32, 64)), ((0, 5), (60, 64), (32, 32)),
+                                  ((63, 64), (3, 50), (32, 47))):
+        valid = torch.zeros(2, 1, 64, 64)
+        valid[1, :, slice(*rows), slice(*columns)] = 1
+        box = box_of(images, valid)
+        assert images[box].shape[2:] == wanted and valid[box].sum() == valid.sum()
+        whole = surround(images[box], box, 64, -1)
+        assert torch.equal(whole[box], images[box]) and (whole == -1).sum() == 6 * (64 * 64 - wanted[0] * wanted[1])

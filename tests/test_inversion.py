@@ -17,6 +17,7 @@ def inversion():
         w_plus=torch.randn(3, 10, 12),
         images=torch.rand(3, 3, 16, 16),
         inputs=torch.rand(3, 3, 16, 16),
+        valid=torch.randint(2, (3, 1, 16, 16)).float(),
         deltas={"F4": torch.randn(3, 8, 4, 4), "F6": torch.randn(3, 4, 8, 8)},
         masks={"F4": torch.rand(3, 1, 4, 4), "F6": torch.rand(3, 1, 8, 8)},
         layer_map=torch.randint(3, (3, 16, 16)),

@@ -11,6 +11,10 @@ def test_psnr_by_hand():
     y = torch.stack([torch.full((3, 4, 4), 0.2), torch.full((3, 4, 4), 2.0)])
     assert metrics.psnr(x, y).tolist() == pytest.approx([20.0, 0.0], abs=1e-4)  # 10 log10(4 / 0.04), 10 log10(4 / 4)
     assert metrics.psnr(x, x).tolist() == [math.inf, math.inf]
+    half = torch.zeros(2, 1, *x.shape[2:])
+    half[..., :x.shape[3] // 2] = 1
+    worse = torch.where(half > 0, y, y + 1)  # outside of what is valid nothing counts
+    assert metrics.psnr(x, worse, half).tolist() == pytest.approx([20.0, 0.0], abs=1e-4)
     with pytest.raises(ValueError, match="equal shapes"):
         metrics.psnr(x, y[:1])
 

@@ -35,6 +35,14 @@ def test_state_edits_and_resets(tiny, inversion):
     assert torch.allclose(state.image(), inversion.images, atol=1e-5)
 
 
+def test_a_padded_photograph_stays_so(tiny):
+    inversion = tiny.invert(torch.rand(1, 3, 40, 80), progress=False)
+    state = State(tiny, inversion, steps=1)
+    assert not state.stale
+    state.invert()
+    assert torch.equal(state.inversion.valid, inversion.valid) and not state.stale
+
+
 def test_tau_changes_the_map_at_once_and_the_inversion_when_asked(tiny, inversion):
     state = State(tiny, inversion, steps=2)
     state.tau = -1.0  # nothing is good enough, so every segment goes to the last space
