@@ -6,7 +6,7 @@ from .noise import fbm
 from .tracing import color, mix, step
 
 CLASSES = ("wall", "floor", "rug", "sofa", "cushion", "body", "leg", "tail", "head", "ear", "eye", "nose", "mouth",
-           "fence", "shrub", "pole", "sign", "object", "cup", "collar")
+           "collar", "cup", "book", "toy", "plant", "hand", "fence")
 ID = {name: i for i, name in enumerate(CLASSES)}
 SHADING = SHAPE + ("coat", "dark", "ginger", "black", "tabby", "white", "points", "tiger", "nose", "iris", "pupil",
                    "sun_x", "sun_y", "sun_z", "sunlight", "ambient", "bounce")
@@ -28,13 +28,13 @@ def body_marks(x, y, z, leg, tail_part, p):
     along, angle = _spine(x, y, z, p)
     az = z.abs()
     wander = fbm(along * 0.55 + 3, angle * 0.8 + 0.15 * z)
-    rings = torch.where(tail_part > 0.5, torch.atan2(z, x - p.tail_x) * 2.4, torch.where(leg > 0.5, y * 2.1, along * 1.35))
-    wave = torch.sin(6.283 * (rings + 0.75 * (1 - 0.6 * leg) * wander))
-    stripes = step(-0.1, 0.65, wave) * (1 - 0.75 * step(1.7, 2.7, angle) * (1 - leg)) * step(0.05, 0.35, y)
+    rings = torch.where(tail_part > 0.5, torch.atan2(z, x - p.tail_x) * 2.4, torch.where(leg > 0.5, y * 2.3, along * 1.9))
+    wave = torch.sin(6.283 * ((1 + 0.15 * p.tiger) * rings + 0.75 * (1 - 0.6 * leg) * wander))
+    stripes = step(-0.1 + 0.3 * p.tiger, 0.65 + 0.1 * p.tiger, wave) * (1 - 0.75 * step(1.7, 2.7, angle) * (1 - leg)) * step(0.05, 0.35, y)
     stripes = torch.maximum(stripes, step(0.40, 0.20, angle) * 0.8 * (1 - leg) * (1 - tail_part))
     strand = 0.45 * fbm(along * 2.0 + 0.9 * z, angle * 5.0) + 0.55 * fbm(along * 4.5 + 2.0 * z + y, angle * 11.0 + 5)
     under = step(1.5, 2.9, angle + 0.9 * (strand - 0.5)) * (1 - tail_part)
-    chest = 1.05 - 0.85 * az - 0.9 * step(2.9, 1.2, angle) - 0.15 * (y - p.hip_y - p.spine_y).abs()
+    chest = 1.05 - torch.maximum(0.85 * az, 1.5 * step(2.9, 1.2, angle)) - 0.15 * (y - p.hip_y - p.spine_y).abs()
     paws = 0.95 - 1.1 * y - 0.9 * step(0.35, 0.75, y) * (1 - leg)
     patch = torch.maximum(chest, paws) - 1.3 * tail_part
     points = torch.maximum(tail_part, step(0.9, 0.0, y) * leg)
@@ -78,7 +78,7 @@ def fur(marks, p):
     base = mix(base, pale, light)
     base = mix(base, torch.lerp(base, color(strand, 0.72, 0.63, 0.50).expand_as(base), 0.8), p.points)
     stripes = (stripes + 0.35 * rough).clamp(0, 1)
-    base = mix(base, torch.lerp(p.dark, color(strand, 0.016, 0.013, 0.012).expand_as(base), p.tiger) * (1 + 0.4 * rough), (stripes * torch.maximum(0.85 * p.tabby, p.tiger) * (1 - 0.85 * p.points)).clamp(0, 1))
+    base = mix(base, torch.lerp(p.dark, color(strand, 0.016, 0.013, 0.012).expand_as(base), p.tiger) * (1 + 0.4 * rough), (stripes * torch.maximum(0.95 * p.tabby, p.tiger) * (1 - 0.85 * p.points)).clamp(0, 1))
     base = mix(base, color(strand, 0.045, 0.032, 0.026) * (1 + 0.5 * rough), points * p.points * 0.92)
     cover = step(-0.05, 0.05, p.white * 1.30 - 1.05 + patch + 0.16 * rough)
     return mix(base, color(strand, 0.78, 0.75, 0.71) * (1 + 0.22 * rough), cover)
@@ -158,7 +158,7 @@ def fur_light(albedo, strand, n, d, tangent, light, open_sky, y, p):
     cosine = tangent[0] * tangent[1]
     sheen = ((1 - tangent[0] ** 2).clamp(min=0).sqrt() * (1 - tangent[1] ** 2).clamp(min=0).sqrt() + cosine).clamp(0, 1) ** 12
     gloss = (0.03 + 0.10 * albedo) * sheen * (0.3 + 1.4 * strand) * light * (sun + 0.2).clamp(0, 1)
-    return albedo * (p.sunlight * key * 0.9 + p.ambient * over + p.bounce * under) + halo * edge + p.sunlight * gloss
+    return albedo * (p.sunlight * key * 0.95 + p.ambient * over + p.bounce * under) + halo * edge + p.sunlight * gloss
 
 
 def openness(x, y, z, n, p):

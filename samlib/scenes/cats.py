@@ -1,7 +1,7 @@
 """Cats in a room: their factors, the scenes they are in, the camera. What they look like is in cat_body.py and cat_coat.py."""
 import torch
 
-from . import clutter, room
+from . import cat_clutter, room
 from .cat_body import SHAPE, bounds, distance, face, shape  # noqa: F401 (part of the category)
 from .cat_coat import CLASSES, ID, SHADING, _turn, shade, whiskers  # noqa: F401
 from .tracing import Params, color, mix
@@ -33,12 +33,12 @@ FACTORS = {
     "sofa": (0.0, 1.0),              # how much of the background it takes
     "cushion": (0.0, 1.0),
     "camera_height": (1.6, 4.4),
-    "zoom": (0.95, 1.45),
+    "zoom": (1.02, 1.5),
     "sun": (-1.3, 1.3),              # where the window is, radians beside the camera
     "contrast": (0.0, 1.0),          # soft to hard light
     "warmth": (0.0, 1.0),            # day white to evening gold
 }
-KINDS = ("shrubs", "objects", "signs", "fence_front", "light")
+KINDS = cat_clutter.KINDS              # of additions in challenging scenes
 
 
 def _column(*values):
@@ -52,7 +52,7 @@ def sample(u):
     yaw = 1.2 * torch.tanh((bearing + u(-0.75, 0.75)) / 1.2)
     tail = u(-1.0, 1.0)
     f["posture"] = f["posture"] ** 2 * (3 - 2 * f["posture"])
-    f.update(pose=torch.sin(bearing), head_turn=yaw - bearing, tail=torch.sign(tail) * (0.4 + 0.6 * tail.abs()), black=u() ** 2, white=u() ** 1.5, points=u() ** 4)
+    f.update(pose=torch.sin(bearing), head_turn=yaw - bearing, tail=torch.sign(tail) * (0.4 + 0.6 * tail.abs()), black=u() ** 1.5, white=u() ** 1.5, points=u() ** 4)
     return {name: f[name] for name in FACTORS}, {"bearing": bearing[:, None], "yaw": yaw[:, None]}
 
 
@@ -60,15 +60,16 @@ def coat(p):
     """Colours of fur, stripes and iris, each (N, 3, 1), linear."""
     ginger, light, black = p.ginger[..., None], p.lightness[..., None], p.black[..., None]
     grey = color(p.size, 0.36, 0.34, 0.33)
-    base = torch.lerp(grey.expand(len(ginger), 3, 1), color(p.size, 0.62, 0.27, 0.085), ginger) * (0.38 + 0.95 * light)
-    dark = base * torch.lerp(color(p.size, 0.17, 0.15, 0.14).expand_as(base), color(p.size, 0.52, 0.32, 0.20), ginger)
+    base = torch.lerp(grey.expand(len(ginger), 3, 1), color(p.size, 0.58, 0.225, 0.06), ginger) * (0.24 + 0.80 * light)
+    dark = base * torch.lerp(color(p.size, 0.13, 0.115, 0.105).expand_as(base), color(p.size, 0.44, 0.27, 0.16), ginger)
     ink = color(p.size, 0.0095, 0.0095, 0.0105)
     hue = p.eye_color[..., None] * 3
     stops = [color(p.size, *c).expand_as(base) for c in ((0.58, 0.22, 0.025), (0.56, 0.40, 0.05), (0.26, 0.38, 0.11), (0.20, 0.40, 0.62))]
     iris = stops[0]
     for k in range(3):
         iris = torch.lerp(iris, stops[k + 1], (hue - k).clamp(0, 1))
-    return {"coat": torch.lerp(base, ink.expand_as(base), black), "dark": torch.lerp(dark, ink * 0.6, black), "iris": iris}
+    blacken = lambda rgb, to: torch.lerp(rgb ** 0.45, to ** 0.45, black) ** (1 / 0.45)     # in even steps for the eye
+    return {"coat": blacken(base, ink.expand_as(base)), "dark": blacken(dark, 0.6 * ink.expand_as(base)), "iris": iris}
 
 
 def settings(u, factors, own):
@@ -78,7 +79,7 @@ def settings(u, factors, own):
     turn = p.bearing + u(-0.35, 0.35)[:, None]
     p.update(wall_x=-torch.cos(turn), wall_z=-torch.sin(turn), wall_at=u(4.5, 9.0)[:, None], blur=u(0.10, 0.55)[:, None], skirting=u(0.6, 1.3)[:, None],
              board=u(0.8, 1.6)[:, None], patch=(u() ** 2)[:, None], pane=u(-1.5, 1.5)[:, None], light_a=torch.sin(p.sun))
-    hue, tint, light = u(), u(0.0, 0.45), 0.16 + 0.66 * factors["wall"]
+    hue, tint, light = u(), u(0.0, 0.45), 0.10 + 0.58 * factors["wall"]
     p["wall_color"] = _column(light * (1 - tint * hue * 0.5), light * (1 - 0.35 * tint * (hue - 0.5).abs()), light * (1 - tint * (1 - hue)))
     p["skirting_color"] = _column(*(3 * [u(0.35, 0.75)]))
     red, light = u(0.0, 1.0), 0.07 + 0.42 * factors["floor"]
@@ -107,9 +108,9 @@ def camera(p):
     top, wide = top / p.size, 3.3 * sine.abs() + 1.9 * cosine.abs() + 0.5 * (1 - p.posture) * sine.abs()
     away = 8.5 + 0 * p.size
     p["tangent"] = 0.5 * torch.maximum(top * 1.12, wide * 1.20) / (away * p.zoom)
-    near = ((p.zoom - 0.95) * 1.6).clamp(0, 0.8)                        # close pictures are of the head
+    near = ((p.zoom - 1.02) * 1.5).clamp(0, 0.8)                        # close pictures are of the head
     p.update(away=away, camera_x=cosine * away, camera_z=sine * away, camera_y=p.camera_height)
-    p.update(look_x=-sine * p.shift_x * 2 - 0.1 + near * p.head_x, look_z=cosine * p.shift_x * 2,
+    p.update(look_x=-sine * p.shift_x * 2 - 0.1 + 0.7 * near * p.head_x, look_z=cosine * p.shift_x * 2,
              look_y=torch.lerp(0.50 * top - 0.12, p.head_y - 0.1, near) + p.shift_y * 2)
 
 
@@ -123,4 +124,4 @@ def background(p, o, d, pixel):
 
 
 def challenge(canvas, p, c):
-    clutter.add(canvas, p, c, clutter.Room(reach=0.55, scale=1.6, ground=("floor",), walls=("wall",)))
+    cat_clutter.add(canvas, p, c)

@@ -19,8 +19,8 @@ def daylight(p):
     """Params of the light, from bearing, sun (radians beside the camera), elevation, warmth and brightness of the window."""
     angle, e, w = p.bearing + p.sun, p.elevation, p.warmth[:, None]
     white = color(p.sun, 1.0, 0.96, 0.90)
-    sun = torch.lerp(white, color(p.sun, 1.0, 0.76, 0.48), w) * (1.7 + 1.1 * p.contrast[:, None])
-    ambient = torch.lerp(color(p.sun, 0.90, 0.96, 1.05), color(p.sun, 1.0, 0.88, 0.72), w) * (0.66 - 0.34 * p.contrast[:, None])
+    sun = torch.lerp(white, color(p.sun, 1.0, 0.76, 0.48), w) * (1.75 + 1.35 * p.contrast[:, None])
+    ambient = torch.lerp(color(p.sun, 0.90, 0.96, 1.05), color(p.sun, 1.0, 0.88, 0.72), w) * (0.60 - 0.34 * p.contrast[:, None])
     return {"sun_x": torch.cos(angle) * torch.cos(e), "sun_y": torch.sin(e), "sun_z": torch.sin(angle) * torch.cos(e), "sunlight": sun, "ambient": ambient}
 
 
@@ -95,7 +95,7 @@ def background(p, o, d, pixel, ids):
     paint = p.wall_color * (0.96 + 0.10 * (fbm(a * 0.12, h * 0.12 + 5) - 0.2)).unsqueeze(-2)
     paint = mix(paint, p.skirting_color, board)
     shade = glow * (1 - 0.30 * ledge) * (0.60 + 0.40 * step(-0.2, 1.5, h))
-    light = paint * (p.sunlight * (direct + 0.25 * glow).unsqueeze(-2) + p.ambient * shade.unsqueeze(-2))
+    light = paint * (p.sunlight * (direct + 0.20 * glow).unsqueeze(-2) + p.ambient * shade.unsqueeze(-2))
     canvas = Canvas(o, d, light, t, torch.full_like(t, ids["wall"], dtype=torch.long), pixel, ids)
     _sofa(canvas, p, across, depth, camera)
 
