@@ -17,7 +17,6 @@ from . import features
 from .biggan_layers import Block, Norm, Synthesis
 from .spaces import biggan_spaces
 
-
 # Widths of the official generators, in units of 128.
 OFFICIAL = {128: (16, 16, 8, 4, 2, 1), 256: (16, 16, 8, 8, 4, 2, 1), 512: (16, 16, 8, 8, 4, 2, 1, 1)}
 
@@ -33,6 +32,8 @@ class BigGAN(nn.Module):
     classes     how many there are; names: what they are called, or None.
     channels    resolution -> width, from 4 px on, each the one before or half of it; None: the official ones.
     attention   the resolution that has self-attention, None: nowhere.
+    classify    (an attribute) a function images (N, 3, H, W) -> ids (N,), such as a `samlib.classifier`: tells `optimize` the
+                class of what it inverts. None unless set: then the classes have to be given.
     truncation  (an attribute, in (0, 1]) whose batch-norm statistics are used; 1 unless set, and the same for an inversion
                 and its edits. The package is matched by `generator.truncation = t` and z drawn from [-2 t, 2 t].
     """
@@ -50,7 +51,8 @@ class BigGAN(nn.Module):
         self.config = dict(resolution=resolution, z_dim=z_dim, class_dim=class_dim, classes=classes, channels=channels,
                            attention=attention, n_stats=n_stats, eps=eps, names=None if names is None else list(names))
         self.resolution, self.z_dim, self.w_dim = resolution, z_dim, z_dim + class_dim
-        self.names, self.truncation, self.given = None if names is None else tuple(names), 1.0, None
+        self.names, self.truncation = None if names is None else tuple(names), 1.0
+        self.given, self.classify = None, None
         self.embeddings = nn.Linear(classes, class_dim, bias=False)
         self.generator = Synthesis(channels, self.w_dim, attention, n_stats, eps)
         self.num_layers = 1 + sum(isinstance(layer, Block) for layer in self.generator.layers)

@@ -5,7 +5,8 @@
 Files of data/<name>/:  domain.json (tau, metric, steps, weights, strengths), generator.safetensors,
 predictor.safetensors (S), segmenter.safetensors, directions.safetensors ((L, D) each). Where there is no
 segmenter.safetensors, domain.json may name one of `segmenters.NAMES` under "segmenter".
-sam-encoder, e4e, restyle-psp, restyle-e4e.safetensors: the encoders, read when first asked for.
+sam-encoder, e4e, restyle-psp, restyle-e4e.safetensors: the encoders, read when first asked for. A BigGAN has a
+classifier.safetensors instead.
 """
 
 import json
@@ -16,9 +17,10 @@ import torch
 
 from samlib import encode as encoders
 from samlib import layer_map as maps
-from samlib import official, paths
+from samlib import methods, official, paths
 from samlib.baselines import pti
 from samlib.checkpoints import load_generator, load_tensors
+from samlib.classifier import SceneClassifier
 from samlib.edit import edit
 from samlib.images import framed, to_square
 from samlib.invertibility import InvertibilityPredictor
@@ -27,10 +29,6 @@ from samlib.optimize import optimize
 from samlib.perceptual import Metric
 from samlib.predict import predict
 from samlib.segmenters import SceneSegmenter, Tidy, named
-
-# Wulff and Torralba (the paper's [59]) lean on the Gaussian prior of w_hat, which elsewhere only keeps w from straying, and
-# have no penalty on the spread of the rows.
-GAUSSIAN_FACTOR = 1000
 
 
 @dataclass
@@ -75,21 +73,23 @@ class Domain:
 
     @property
     def methods(self):
-        """The names `invert` knows: those of METHODS, the encoders, and each feature space alone."""
-        return (*METHODS, *encoders.ENCODERS, *(space.name for space in self.spaces if not space.is_latent))
+        """The names `invert` knows: those of `samlib.methods`, the encoders, and each feature space alone."""
+        return methods.names(self.spaces)
 
-    def invert(self, images, method="sam", *, tau=None, steps=None, layer_map=None, start=None, valid=None, seed=0,
-               progress=True, callback=None):
+    def invert(self, images, method="sam", *, tau=None, steps=None, layer_map=None, start=None, valid=None, classes=None,
+               seed=0, progress=True, callback=None):
         """Invert images (N, 3, H, W) in [-1, 1] -> Inversion of n images, each with its own masks.
 
         Images that are no squares are padded to one by repeating their border, those of another size resized. The padding,
         and what is outside of the domain's aspect, is seen by nobody, costs nothing, and stays in W+.
         method     "sam"; "w", "w+", "gaussian", "hybrid-e4e", "pti"; or a feature space, "F4" to "F10", for the whole image;
                    or an encoder, which takes no steps: "sam-encoder", "e4e", "restyle-psp", "restyle-e4e".
+                   Of a BigGAN "sam", "z", "z+", "gaussian", "F2", "F4".
         tau        threshold of the error, a number or (N,); None: the domain's.
         layer_map  (N, R, R) or (R, R) index into `spaces`, R the generator's resolution: instead of the predicted one.
         start      where to begin: the name of an encoder, or an Inversion of these images; None: the domain's own.
         valid      (N, 1, R, R), 1 where images that are squares already have not been padded.
+        classes    of a BigGAN: names or ids, one or for each image; None: what its classifier says.
         callback   called as callback(step, images) now and then, for a preview. Ctrl-C ends early with what there is.
         """
         if method not in self.methods:
@@ -98,7 +98,7 @@ class Domain:
         valid = framed(whole if valid is None else valid.to(whole), self.aspect)
         valid = None if valid.all() else valid
         record = {"domain": self.name, "method": method, "valid": valid}
-        if layer_map is not None and method in W_ONLY:
+        if layer_map is not None and method in methods.W_ONLY:
             raise ValueError(f"{method} inverts in W+ alone; leave layer_map out, or choose sam or sam-encoder")
         if layer_map is not None:
             record["layer_map"] = self._given(layer_map, len(images))
@@ -114,10 +114,11 @@ class Domain:
             return replace(found, **record)
         masks = maps.masks(record["layer_map"], self.spaces)
         options = {"weights": self.weights, "learning_rate": self.learning_rate, "delta_learning_rate": 0.05,
-                   **METHODS.get(method, _as_it_is)(self.weights)}
-        options |= self._from(start or STARTS.get(method, self.start), images, record["layer_map"], masks)
+                   **methods.options(method, self.weights)}
+        options |= self._from(start or methods.STARTS.get(method, self.start), images, record["layer_map"], masks)
         run = pti if method == "pti" else optimize
-        inversion = run(self.generator, images, masks, self.metric, steps=self.steps if steps is None else steps, seed=seed,
+        generator = self.generator if classes is None else self.generator.conditioned(classes)
+        inversion = run(generator, images, masks, self.metric, steps=self.steps if steps is None else steps, seed=seed,
                         valid=valid, progress=progress, callback=callback, **options)
         return replace(inversion, **record)
 
@@ -130,8 +131,24 @@ class Domain:
         return predict(self._need("predictor"), self._need("segmenter"), images, self.tau if tau is None else tau, valid, self.view)
 
     def edit(self, inversion, strengths):
-        """{direction: strength} applied to an Inversion, Sec. 3.4 -> images (N, 3, R, R); several directions add up."""
-        return edit(self.generator, inversion.to(self.device), self.directions, strengths)
+        """{direction: strength} applied to an Inversion, Sec. 3.4 -> images (N, 3, R, R); several directions add up.
+
+        A class of a BigGAN, by its name, is a direction as well: at 1 the image is of that class, at 0.5 halfway (Figure 6).
+        """
+        inversion, directions = inversion.to(self.device), dict(self.directions)
+        for name in {*strengths} & {*(getattr(self.generator, "names", None) or ())} - {*directions}:
+            directions[name] = self.generator.class_direction(inversion.w_plus, name)
+        return edit(self.generator, inversion, directions, strengths)
+
+    def add_directions(self, path):
+        """Take the directions of a safetensors file, name -> (L, D), beside those there are; returns their names."""
+        found = load_tensors(path)[0]
+        want = (self.generator.num_layers, self.generator.w_dim)
+        for name, direction in found.items():
+            if tuple(direction.shape) != want:
+                raise ValueError(f"{path}: {name} has shape {tuple(direction.shape)}; the directions of {self.name} have {want}")
+        self.directions.update({name: direction.to(self.device) for name, direction in found.items()})
+        return list(found)
 
     def range_of(self, direction):
         """(low, high), the strengths between which a direction is meant to be used."""
@@ -173,24 +190,6 @@ class Domain:
         return getattr(self, part)
 
 
-def _as_it_is(weights):
-    return {}
-
-
-# What a method changes of the call to `optimize`; each is given the domain's weights.
-METHODS = {
-    "sam": _as_it_is,
-    "w": lambda weights: {"shared_w": True},
-    "w+": _as_it_is,
-    "gaussian": lambda weights: {"weights": replace(weights, gaussian=GAUSSIAN_FACTOR * weights.gaussian, spread=0.0)},
-    "hybrid-e4e": _as_it_is,
-    "pti": _as_it_is,
-}
-# Where a method begins if that is its own affair: at what an encoder gives, or (None) at the mean w.
-STARTS = {"hybrid-e4e": "e4e", "w": None, "gaussian": None, "pti": None}
-W_ONLY = ("pti", "e4e", "restyle-psp", "restyle-e4e")
-
-
 def domains():
     """Names of the domains in data/."""
     return sorted(file.parent.name for file in paths.DATA.glob("*/domain.json"))
@@ -213,6 +212,8 @@ def load(name, device=None):
     if not _file(folder, "generator").is_file():
         raise FileNotFoundError(_missing(folder, "generator"))
     generator = load_generator(_file(folder, "generator")).to(device)
+    if _file(folder, "classifier").is_file():  # a BigGAN needs the class
+        generator.classify = SceneClassifier.load(_file(folder, "classifier"), device).forward
     strengths = settings.get("strengths", {})
     found = _load(folder, "directions", lambda path: load_tensors(path)[0]) or {}
     return Domain(

@@ -12,6 +12,7 @@ import torch
 
 from samlib import download, encode, paths, segmenters
 from samlib.checkpoints import load_generator
+from samlib.classifier import ImageNetClassifier
 from samlib.images import box_of, framed
 from samlib.invertibility import load_predictor
 from samlib.irse import load_encoder
@@ -20,6 +21,7 @@ from samlib.perceptual import Metric
 NVIDIA = "https://nvlabs-fi-cdn.nvidia.com/stylegan2/networks/"
 AUTHORS = "https://www.cs.cmu.edu/~SAMInversion/ckpt/"
 EDITS = "https://raw.githubusercontent.com/adobe-research/sam_inversion/e083855379efa1bc90bf6ec0bdab0d47cec4c42e/edits/"
+BIGGAN = "https://s3.amazonaws.com/models.huggingface.co/biggan/"  # as in the source of pytorch-pretrained-biggan 0.1.1
 PARTS = ("generator", "predictor", "encoder")
 
 # generator, predictor (S), encoder (e4e): addresses; None: not published. edits: address of the directions, {} their names.
@@ -48,6 +50,14 @@ OFFICIAL = {
         directions=("eyebrows_thick", "eyebrows_thin", "glasses_add", "laughing", "nose_big", "nose_small", "old", "sad", "young"),
     ),
 }  # fmt: skip
+# BigGAN-deep (Sec. 6.3): no S, no directions are published; the class of an image is told by ResNet-50.
+OFFICIAL |= {
+    f"imagenet-{size}": dict(
+        generator=f"{BIGGAN}biggan-deep-{size}-pytorch_model.bin", predictor=None, encoder=None, size=size, aspect=None, tau=0.225,
+        sweep=(0.1, 0.4, 0.025), metric="lpips-vgg", segmenter="coco", edits=None, directions=(), classifier="imagenet",
+    )
+    for size in (128, 256, 512)
+}  # fmt: skip
 STEPS = 1001  # of the published inversions
 VIEW = 256  # pixels: the width of what S and the encoders were trained with
 
@@ -68,6 +78,8 @@ def load(name, device=None, *, facts=None, folder=None, progress=True):
     generator = load_generator(files["generator"]).to(device)
     if generator.resolution != facts["size"]:
         raise ValueError(f"{files['generator']}: makes images of {generator.resolution} px; {name} wants {facts['size']}")
+    if facts.get("classifier") == "imagenet":
+        generator.classify = segmenters.Later(lambda: ImageNetClassifier().to(device))
     predictor = load_predictor(files["predictor"], device) if files["predictor"] else None
     _check_spaces(files["predictor"], predictor, generator)
     encoders = {"e4e": Framed(load_encoder(files["encoder"]), facts["aspect"]).to(device)} if files["encoder"] else {}

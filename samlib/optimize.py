@@ -48,8 +48,8 @@ def optimize(
     masks         space name -> m_l (N, 1, h, w), from `layer_map.masks`; {} inverts in W+ alone, and ones in one
                   space in that single space. Only the spaces that some mask uses get a delta_f.
     metric        perceptual distance (`perceptual.Metric`); may be None where `weights.lpips` is 0.
-    start         w+ (N, L, D) or (1, L, D) to start from, as an encoder predicts it; None: the mean w. A BigGAN without it
-                  must be given as `generator.conditioned(classes)`, and starts at z = 0.
+    start         w+ (N, L, D) or (1, L, D) to start from, as an encoder predicts it; None: the mean w. A BigGAN starts at
+                  z = 0 and the class that it was conditioned on or that its `classify` finds.
     start_deltas  space name -> delta_f (N, C, h, w) to start from; those left out start from 0.
     shared_w      one w for all rows: inversion in W.
     noise         "none" or "const", for the generator.
@@ -69,6 +69,7 @@ def optimize(
         device = generator.w_avg.device
         images = images.to(device, copy=True)
         masks = {name: m.to(device, copy=True) for name, m in masks.items() if m.any()}
+        generator = with_classes(generator, images) if start is None else generator
         phi = Phi(generator, len(images), masks, start, start_deltas, shared_w, noise)
         prior = latent_prior(generator, weights, statistics, seed)
         valid = None if valid is None or (valid == 1).all() else valid.to(images, copy=True)
@@ -168,6 +169,16 @@ def schedule(t: float, ramp_up: float = 0.05, ramp_down: float = 0.25) -> float:
     return down * min(1, t / ramp_up)
 
 
+def with_classes(generator, images: Tensor):
+    """A BigGAN that knows no class yet, conditioned on those that its `classify` finds; any other generator as it is."""
+    if getattr(generator, "given", True) is not None:
+        return generator
+    if generator.classify is None:
+        raise ValueError("no classes: give generator.conditioned(classes), a start that has them, or set generator.classify")
+    with torch.no_grad():
+        return generator.conditioned(generator.classify(images))
+
+
 def at_size(images: Tensor, size: int) -> Tensor:
     """`images` area-resized to (N, 3, size, size), the size at which the loss compares them."""
     return images if images.shape[-1] == size else F.interpolate(images, (size, size), mode="area")
@@ -208,8 +219,6 @@ def _check(generator, images, masks, start, weights, metric, noise, valid):
             raise ValueError(f"the mask of {name} has shape {tuple(mask.shape)}; want ({len(images)}, 1, h, w)")
     if names := {*masks} - {space.name for space in generator.spaces if not space.is_latent}:
         raise ValueError(f"masks of {', '.join(sorted(names))}: no such feature space in this generator")
-    if start is None and getattr(generator, "given", True) is None:
-        raise ValueError("no classes: give generator.conditioned(classes) as the generator, or a start that has them")
     if weights.lpips and metric is None:
         raise ValueError("a weight for LPIPS but no metric; give one, or weights with lpips=0")
     wanted = (len(images), 1, *images.shape[2:])

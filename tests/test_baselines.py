@@ -9,7 +9,7 @@ from tiny import TinyMetric, tiny_generator
 
 from samlib import baselines
 from samlib.baselines import Locality, pti
-from samlib.domains import GAUSSIAN_FACTOR, METHODS
+from samlib.methods import GAUSSIAN_FACTOR, METHODS
 from samlib.edit import edit, sweep
 from samlib.inversion import Inversion
 from samlib.objective import Weights, WStatistics, w_loss

@@ -53,16 +53,18 @@ def photo(height=48, width=64):
 
 
 def test_the_facts_are_the_published_ones():
-    assert set(official.OFFICIAL) == {"lsun-cars", "lsun-horses", "lsun-cats", "ffhq"}
+    sizes = {"lsun-cars": 512, "lsun-horses": 256, "lsun-cats": 256, "ffhq": 1024}
+    biggan = {f"imagenet-{size}": size for size in (128, 256, 512)}
+    assert {name: facts["size"] for name, facts in official.OFFICIAL.items()} == sizes | biggan
+    assert all(official.OFFICIAL[name]["classifier"] == "imagenet" and f"-{size}-" in official.OFFICIAL[name]["generator"]
+               for name, size in biggan.items())  # fmt: skip
     for facts in official.OFFICIAL.values():
         assert facts["tau"] == 0.225 and facts["metric"] == "lpips-vgg"
         addresses = [facts[part] for part in official.PARTS if facts[part]]
-        assert facts["generator"] and all(re.match(r"https://\S+\.(pkl|pt)$", url) for url in addresses)
+        assert facts["generator"] and all(re.match(r"https://\S+\.(pkl|pt|bin)$", url) for url in addresses)
         assert len({download.name_of(url) for url in addresses}) == len(addresses)
         lowest, highest, step = facts["sweep"]
         assert lowest <= facts["tau"] <= highest and step == 0.025
-    assert {name: facts["size"] for name, facts in official.OFFICIAL.items()} == {
-        "lsun-cars": 512, "lsun-horses": 256, "lsun-cats": 256, "ffhq": 1024}  # fmt: skip
     assert official.OFFICIAL["lsun-cars"]["aspect"] == (512, 384)
     assert official.OFFICIAL["lsun-horses"]["predictor"] is official.OFFICIAL["lsun-horses"]["encoder"] is None
 

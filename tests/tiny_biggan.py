@@ -7,11 +7,12 @@ from samlib.biggan import BigGAN, standing_statistics
 NAMES = ["sedan", "van", "truck"]
 
 
-def tiny_biggan(seed: int = 0) -> BigGAN:
+def tiny_biggan(seed: int = 0, resolution: int = 32) -> BigGAN:
     """Random weights, large enough for z and the class to show; statistics as a trained one has them."""
     torch.manual_seed(seed)
-    channels = {4: 16, 8: 16, 16: 8, 32: 8}
-    generator = BigGAN(32, z_dim=6, class_dim=4, classes=3, channels=channels, attention=16, n_stats=3, names=NAMES)
+    channels = {4: 16, 8: 16, 16: 8, 32: 8, 64: 8}
+    channels = {size: width for size, width in channels.items() if size <= resolution}
+    generator = BigGAN(resolution, z_dim=6, class_dim=4, classes=3, channels=channels, attention=16, n_stats=3, names=NAMES)
     with torch.no_grad():
         generator.embeddings.weight.normal_()
         for name, p in generator.named_parameters():

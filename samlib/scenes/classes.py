@@ -30,9 +30,11 @@ CLASSES = {
     "truck": SceneClass("cars", {"size": (0.6, 1.0), "cabin": (0.55, 1.0), "bonnet": (0.0, 0.5), "wheel_size": (0.6, 1.0)},
                         {"heel": lambda p: p.cowl - 1.75, "slope": 0.05, "rake": lambda p: p.rake * 0.8}),
     "horse": SceneClass("horses"),
-    "zebra": SceneClass("horses", {"white": (0.75, 1.0), "ginger": (0.0, 0.1), "saddle": (0.0, 0.3), "socks": (0.0, 0.4)}, {"stripes": 1.0}),
+    "zebra": SceneClass("horses", {"white": (0.75, 1.0), "ginger": (0.0, 0.1), "saddle": (0.0, 0.3), "socks": (0.0, 0.4)},
+                        {"stripes": 1.0}),
     "cat": SceneClass("cats"),
-    "tiger": SceneClass("cats", {"ginger": (0.85, 1.0), "black": (0.0, 0.2), "points": (0.0, 0.2), "lightness": (0.4, 0.9)}, {"tiger": 1.0}),
+    "tiger": SceneClass("cats", {"ginger": (0.85, 1.0), "black": (0.0, 0.2), "points": (0.0, 0.2), "lightness": (0.4, 0.9)},
+                        {"tiger": 1.0}),
     "face": SceneClass("faces"),
 }
 
@@ -73,7 +75,7 @@ class _Squeezed:
         return low + (high - low) * (start + (end - start) * self.u())
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def numbers(category):
     """For each uniform number that a category's factors are read from, in order: (the first factor it changes, how many
     numbers before it were that factor's). Found by changing one number after the other."""
@@ -93,7 +95,7 @@ def numbers(category):
     return tuple(found)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def module_of(name):
     """The module that draws a category or a class. ValueError if there is neither."""
     if name in MODULES:

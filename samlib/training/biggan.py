@@ -19,8 +19,8 @@ from torch import distributed, nn
 
 from ..biggan import BigGAN, standing_statistics
 from ..checkpoints import save_generator
-from .gan import FlatAdam, graphed
 from .biggan_lesson import teach
+from .gan import FlatAdam, graphed
 from .paired import PairedLoss, fill
 from .projection import ProjectionDiscriminator
 

@@ -1,0 +1,42 @@
+"""The methods of inversion, by name: what each changes of the call to `optimize`, and where it begins."""
+
+from dataclasses import replace
+
+from samlib import encode as encoders
+
+# Wulff and Torralba (the paper's [59]) lean on the Gaussian prior of w_hat, which elsewhere only keeps w from straying, and
+# have no penalty on the spread of the rows.
+GAUSSIAN_FACTOR = 1000
+
+
+def _as_it_is(weights):
+    return {}
+
+
+# What a method changes of the call to `optimize`; each is given the domain's weights.
+METHODS = {
+    "sam": _as_it_is,
+    "w": lambda weights: {"shared_w": True},
+    "w+": _as_it_is,
+    "z": lambda weights: {"shared_w": True},  # of a BigGAN
+    "z+": _as_it_is,
+    "gaussian": lambda weights: {"weights": replace(weights, gaussian=GAUSSIAN_FACTOR * weights.gaussian, spread=0.0)},
+    "hybrid-e4e": _as_it_is,
+    "pti": _as_it_is,
+}
+# Where a method begins if that is its own affair: at what an encoder gives, or (None) at the mean w.
+STARTS = {"hybrid-e4e": "e4e", "w": None, "gaussian": None, "pti": None}
+Z_METHODS = ("sam", "z", "z+", "gaussian")  # those of a BigGAN, beside its feature spaces
+W_ONLY = ("pti", "e4e", "restyle-psp", "restyle-e4e")
+
+
+def options(method, weights) -> dict:
+    """What `method` changes of the call to `optimize`, given the `weights` of a domain."""
+    return METHODS.get(method, _as_it_is)(weights)
+
+
+def names(spaces) -> tuple[str, ...]:
+    """The methods for a generator of these spaces: for its latent space, by encoders, and each feature space alone."""
+    stylegan2 = (*(name for name in METHODS if name not in ("z", "z+")), *encoders.ENCODERS)
+    latent = Z_METHODS if spaces[0].name == "Z+" else stylegan2
+    return (*latent, *(space.name for space in spaces if not space.is_latent))
