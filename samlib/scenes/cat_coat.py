@@ -18,27 +18,28 @@ def _band(value, half, soft):
 
 
 def _spine(x, y, z, p):
-    """Place on the body: along the spine from the hips, in decimetres, and the angle about it, 0 at the back, pi at the belly."""
+    """Place on the body: along the spine from the hips, the angle about it, 0 at the back, pi at the belly, and the distance from it."""
     x, y, unit = x - p.hip_x, y - p.hip_y, p.spine_i.sqrt()
-    return (x * p.spine_x + y * p.spine_y) * unit, torch.atan2(z.abs(), (y * p.spine_x - x * p.spine_y) * unit)
+    up = (y * p.spine_x - x * p.spine_y) * unit
+    return (x * p.spine_x + y * p.spine_y) * unit, torch.atan2(z.abs(), up), (up * up + z * z).sqrt()
 
 
 def body_marks(x, y, z, leg, tail_part, p):
     """Markings of the body, each (M,) in [0, 1]: stripes, light underside, white patches, dark points; and strands of fur."""
-    along, angle = _spine(x, y, z, p)
+    along, angle, off = _spine(x, y, z, p)
     az = z.abs()
     wander = fbm(along * 0.55 + 3, angle * 0.8 + 0.15 * z)
     rings = torch.where(tail_part > 0.5, torch.atan2(z, x - p.tail_x) * 2.4, torch.where(leg > 0.5, y * 2.3, along * 1.9))
     wave = torch.sin(6.283 * ((1 + 0.15 * p.tiger) * rings + 0.75 * (1 - 0.6 * leg) * wander))
     stripes = step(-0.1 + 0.3 * p.tiger, 0.65 + 0.1 * p.tiger, wave) * (1 - 0.75 * step(1.7, 2.7, angle) * (1 - leg)) * step(0.05, 0.35, y)
     stripes = torch.maximum(stripes, step(0.40, 0.20, angle) * 0.8 * (1 - leg) * (1 - tail_part))
-    strand = 0.45 * fbm(along * 2.0 + 0.9 * z, angle * 5.0) + 0.55 * fbm(along * 4.5 + 2.0 * z + y, angle * 11.0 + 5)
+    strand = 0.4 * fbm(along * 2.0 + 0.9 * z, angle * 5.0) + 0.6 * fbm(along * 5.5 + 2.0 * z + y, angle * 15.0 + 5)
     under = step(1.5, 2.9, angle + 0.9 * (strand - 0.5)) * (1 - tail_part)
     chest = 1.05 - torch.maximum(0.85 * az, 1.5 * step(2.9, 1.2, angle)) - 0.15 * (y - p.hip_y - p.spine_y).abs()
     paws = 0.95 - 1.1 * y - 0.9 * step(0.35, 0.75, y) * (1 - leg)
     patch = torch.maximum(chest, paws) - 1.3 * tail_part
     points = torch.maximum(tail_part, step(0.9, 0.0, y) * leg)
-    return stripes, under, patch, points, strand
+    return stripes, under, patch, points, 0.5 + 1.5 * (strand - 0.5) * step(0.0, 0.35, off)
 
 
 def head_marks(x, y, z, p):
@@ -46,7 +47,7 @@ def head_marks(x, y, z, p):
     a = z.abs()
     angle = torch.atan2(z, y + 0.40)
     reach = (x * x * 0.5 + (y + 0.40) ** 2 + z * z).sqrt()
-    strand = 0.45 * fbm(angle * 3.2 + 4, reach * 2.4) + 0.55 * fbm(angle * 8 + 9, reach * 5 + x)
+    strand = 0.4 * fbm(angle * 3.2 + 4, reach * 2.4) + 0.6 * fbm(angle * 11 + 9, reach * 6 + x)
     wander = fbm(z * 0.8 + 5, y * 0.8 + x)
     brow = step(0.28, 0.50, y) * _band(a - 0.10 - 0.10 * (y - 0.3) - 0.06 * (wander - 0.5), 0.055, 0.07)
     brow = torch.maximum(brow, step(0.26, 0.46, y - 0.35 * a) * _band(a - 0.36 - 0.12 * (y - 0.3), 0.060, 0.08))
@@ -60,7 +61,7 @@ def head_marks(x, y, z, p):
     blaze = 0.80 - 1.05 * (a - 0.05).clamp(min=0) * (1.2 + 1.2 * (y + 0.1).clamp(min=0)) - 0.55 * (y + 0.35).clamp(min=0)
     patch = blaze * front - 0.6 * (1 - front)
     points = step(1.15, 0.45, _mask(x, y, z, 0.1))
-    return stripes, under, patch, points, strand
+    return stripes, under, patch, points, 0.5 + 1.5 * (strand - 0.5)
 
 
 def _mask(x, y, z, up):
@@ -80,7 +81,7 @@ def fur(marks, p):
     stripes = (stripes + 0.35 * rough).clamp(0, 1)
     base = mix(base, torch.lerp(p.dark, color(strand, 0.016, 0.013, 0.012).expand_as(base), p.tiger) * (1 + 0.4 * rough), (stripes * torch.maximum(0.95 * p.tabby, p.tiger) * (1 - 0.85 * p.points)).clamp(0, 1))
     base = mix(base, color(strand, 0.045, 0.032, 0.026) * (1 + 0.5 * rough), points * p.points * 0.92)
-    cover = step(-0.05, 0.05, p.white * 1.30 - 1.05 + patch + 0.16 * rough)
+    cover = step(-0.05, 0.05, p.white * 1.30 - 1.05 + patch + 0.24 * rough)
     return mix(base, color(strand, 0.78, 0.75, 0.71) * (1 + 0.22 * rough), cover)
 
 
@@ -197,7 +198,7 @@ def shade(x, y, z, n, d, p, light, soft):
     leather, nostril, line, dots = (v * on_head for v in nose_and_mouth(hx, hy, hz, soft))
     albedo = mix(albedo, color(x, 0.10, 0.04, 0.03), line * 0.75)
     albedo = mix(albedo, albedo * 0.4, dots * 0.5)
-    pink = torch.lerp(color(x, 0.030, 0.022, 0.022).expand_as(albedo), color(x, 0.60, 0.14, 0.12).expand_as(albedo), p.nose)
+    pink = torch.lerp(color(x, 0.030, 0.022, 0.022).expand_as(albedo), color(x, 0.60, 0.15, 0.12).expand_as(albedo), p.nose)
     albedo = mix(mix(albedo, pink, leather), pink * 0.12, nostril)
     toes = _band(((az - 0.19) / 0.10).remainder(1) - 0.5, 0.09, 0.12 + soft * 8) * step(0.24, 0.12, y) * step(0.2, 0.7, n[0]) * (1 - on_head)
     albedo = mix(albedo, albedo * 0.35, toes * 0.7)

@@ -8,7 +8,6 @@ from .tracing import Params, color, mix
 
 # name: (lowest, highest); every one can be read off the picture. Those marked * are computed from others.
 FACTORS = {
-    "size": (0.86, 1.12),            # scale of the whole cat
     "pose": (-1.0, 1.0),             # * sine of the camera's bearing: which side of the body is seen, how much of it
     "head_turn": (-0.8, 0.8),        # * of the face away from the camera, radians
     "head_tilt": (-0.35, 0.35),
@@ -33,7 +32,7 @@ FACTORS = {
     "sofa": (0.0, 1.0),              # how much of the background it takes
     "cushion": (0.0, 1.0),
     "camera_height": (1.6, 4.4),
-    "zoom": (1.02, 1.5),
+    "zoom": (1.02, 1.5),             # the whole cat to its head and chest
     "sun": (-1.3, 1.3),              # where the window is, radians beside the camera
     "contrast": (0.0, 1.0),          # soft to hard light
     "warmth": (0.0, 1.0),            # day white to evening gold
@@ -75,7 +74,8 @@ def coat(p):
 def settings(u, factors, own):
     """All there is to know about the scenes of those factors, more of it drawn from u: Params (N, 1)."""
     p = Params({name: value[:, None] for name, value in factors.items()})
-    p.update(own, elevation=u(0.45, 0.95)[:, None], fluff=u(0.0, 0.10)[:, None], step=u(-0.3, 0.3)[:, None], tiger=torch.zeros_like(p.size), nose=p.red_nose)
+    p.update(own, elevation=u(0.45, 0.95)[:, None], fluff=u(0.0, 0.10)[:, None], step=u(-0.3, 0.3)[:, None], nose=p.red_nose)
+    p.update(size=torch.ones_like(p.black), tiger=torch.zeros_like(p.black))      # tiger: 1 for broad black stripes on every part
     turn = p.bearing + u(-0.35, 0.35)[:, None]
     p.update(wall_x=-torch.cos(turn), wall_z=-torch.sin(turn), wall_at=u(4.5, 9.0)[:, None], blur=u(0.10, 0.55)[:, None], skirting=u(0.6, 1.3)[:, None],
              board=u(0.8, 1.6)[:, None], patch=(u() ** 2)[:, None], pane=u(-1.5, 1.5)[:, None], light_a=torch.sin(p.sun))

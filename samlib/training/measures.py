@@ -22,7 +22,9 @@ GAIN, RATIO = 4.0, 0.7  # SAM over W+ on challenging scenes: dB of PSNR at least
 STRENGTH = 2.0  # of the edits, in standard deviations of the factor
 SMALLEST = 0.002  # share of an image below which nobody sees the segment that an edit is about
 # Classes that an edit is about; those of None are for all the edits without an entry.
-CONCERNED = {"cars": {"trees": ("tree",), "buildings": ("building",), None: ("car", "window", "wheel")}}
+CONCERNED = {"cars": {"trees": ("tree",), "buildings": ("building",), None: ("car", "window", "wheel")},
+             "cats": {"eye_size": ("eye",), "red_nose": ("nose", "mouth"), "ear_size": ("ear",),
+                      None: ("body", "leg", "tail", "head", "ear", "eye", "nose", "mouth")}}
 
 
 def invert(domain, images, layer_map, steps, **options):
