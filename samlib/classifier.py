@@ -52,6 +52,13 @@ def _stage(inputs: int, outputs: int, stride: int) -> nn.Sequential:
     return nn.Sequential(BasicBlock(inputs, outputs, stride, shortcut), BasicBlock(outputs, outputs))
 
 
+def imagenet_classes() -> tuple[str, ...]:
+    """The names of ImageNet's classes 0 to 999 as torchvision has them; two of them ("crane", "maillot") stand for two."""
+    from torchvision.models import ResNet50_Weights
+
+    return tuple(ResNet50_Weights.IMAGENET1K_V2.meta["categories"])
+
+
 class ImageNetClassifier(nn.Module):
     """torchvision's ResNet-50, whose ids 0 to 999 are those of the official BigGAN; its weights download at first use."""
 
@@ -60,11 +67,10 @@ class ImageNetClassifier(nn.Module):
         super().__init__()
         from torchvision.models import ResNet50_Weights, resnet50
 
-        chosen = ResNet50_Weights.IMAGENET1K_V2
-        self.classes = tuple(chosen.meta["categories"])
+        self.classes = imagenet_classes()
         if network is None:
             try:
-                network = resnet50(weights=chosen)
+                network = resnet50(weights=ResNet50_Weights.IMAGENET1K_V2)
             except OSError as error:
                 raise ValueError(f"the class of an ImageNet picture needs torchvision's resnet50 weights, which could not be "
                                  f"downloaded ({error}); go online once, or give the class") from None

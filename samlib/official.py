@@ -12,7 +12,7 @@ import torch
 
 from samlib import download, encode, paths, segmenters
 from samlib.checkpoints import load_generator
-from samlib.classifier import ImageNetClassifier
+from samlib.classifier import ImageNetClassifier, imagenet_classes
 from samlib.images import box_of, framed
 from samlib.invertibility import load_predictor
 from samlib.irse import load_encoder
@@ -79,6 +79,7 @@ def load(name, device=None, *, facts=None, folder=None, progress=True):
     if generator.resolution != facts["size"]:
         raise ValueError(f"{files['generator']}: makes images of {generator.resolution} px; {name} wants {facts['size']}")
     if facts.get("classifier") == "imagenet":
+        generator.names = imagenet_classes()
         generator.classify = segmenters.Later(lambda: ImageNetClassifier().to(device))
     predictor = load_predictor(files["predictor"], device) if files["predictor"] else None
     _check_spaces(files["predictor"], predictor, generator)

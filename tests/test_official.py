@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import torch
 from local_server import serve
+from tiny_biggan import package_state
 
 import samlib
 from samlib import download, official, paths, standin
 from samlib.__main__ import main
+from samlib.biggan import BigGAN
 from samlib.invertibility import InvertibilityPredictor
 from samlib.irse import Encoder
 from samlib.segmenters import Unsupervised
@@ -257,3 +259,28 @@ def test_the_user_s_folder(monkeypatch, tmp_path):
     monkeypatch.delenv("SAMLIB_WEIGHTS")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert paths.weights() == tmp_path / "samlib" / "weights"
+
+
+def test_biggan_comes_from_its_package_s_address_and_asks_a_classifier(server, tmp_path, monkeypatch):
+    made = BigGAN(64, z_dim=6, class_dim=4, channels={4: 16, 8: 16, 16: 8, 32: 8, 64: 8}, attention=None, n_stats=3)
+    made.requires_grad_(False)
+    torch.save(package_state(made), tmp_path / "file")
+    server.files["/biggan-deep-128-pytorch_model.bin"] = (tmp_path / "file").read_bytes()
+    domain = samlib.load("imagenet-128", "cpu")
+    assert server.asked[-1][0] == "/biggan-deep-128-pytorch_model.bin"
+    code = made.mapping(torch.randn(2, 6), classes=[3, 292])
+    torch.testing.assert_close(domain.generator.eval().synthesis(code), made.eval().synthesis(code))
+    assert domain.generator.names[3] == "tiger shark" and domain.generator.names[292] == "tiger"
+
+    def offline(**options):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr("torchvision.models.resnet50", offline)
+    images = photo(64, 64).expand(2, -1, -1, -1)
+    with pytest.raises(ValueError, match="resnet50"):
+        domain.invert(images, "z+", steps=1, progress=False)
+    found = domain.invert(images, "F2", classes=["tiger", "tiger shark"], steps=2, progress=False)
+    assert torch.equal(found.w_plus[:, 0, 6:], made.embed([292, 3]))
+    assert domain.edit(found, {"tiger": 1.0}).shape == images.shape
+    with pytest.raises(FileNotFoundError, match="no predictor is published for imagenet-128"):
+        domain.invert(images, steps=1, progress=False)

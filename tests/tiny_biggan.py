@@ -22,3 +22,17 @@ def tiny_biggan(seed: int = 0, resolution: int = 32) -> BigGAN:
                 p.fill_(0.5)
     standing_statistics(generator, batches=4, batch=32)
     return generator.eval().requires_grad_(False)
+
+
+def package_state(generator) -> dict:
+    """Its tensors as pytorch-pretrained-biggan keeps them: weight_orig, weight_u, weight_v for each that spectral norm is on."""
+    state = {}
+    for name, tensor in generator.state_dict().items():
+        if name.endswith(".weight") and tensor.ndim > 1 and name != "embeddings.weight":
+            matrix = tensor.flatten(1)
+            u = torch.nn.functional.normalize(torch.ones(len(matrix)), dim=0)
+            v = matrix.t() @ u
+            state |= {f"{name}_orig": tensor * 3, f"{name}_u": u, f"{name}_v": v / v.square().sum()}
+        else:
+            state[name] = tensor
+    return state
