@@ -52,11 +52,13 @@ EDITS = {
     "cars": {"size": {"size": 1}, "trees": {"trees": 1}, "wheel_type": {"wheel_type": 1},
              "red": {"red": 0.6, "green": -0.6, "blue": -0.6}, "blue": {"red": -0.6, "green": -0.3, "blue": 0.6},
              "pose": {"pose": 1}, "van": {"tail": 1}, "buildings": {"buildings": 1}},
+    "faces": {"glasses": {"glasses": 1}, "laughing": {"smile": 1}, "thick_eyebrows": {"brows": 1}, "age": {"age": 1}, "pose": {"pose": 1},
+              "beard": {"beard": 1}, "hair_length": {"hair_length": 1}, "blond": {"hair_light": 1}},
     "cats": {"pose": {"pose": 1}, "eye_size": {"eye_size": 1}, "black": {"black": 1}, "red_nose": {"red_nose": 1},
              "white": {"white": 1}, "ginger": {"ginger": 1}, "ear_size": {"ear_size": 1}, "sitting": {"posture": 1}},
 }
 # Factors that others determine, or that hardly show: no direction has to leave them alone.
-DEPENDENT = {"cars": ("lightness", "distance", "front"), "cats": ("head_turn", "lightness", "pupil")}
+DEPENDENT = {"cars": ("lightness", "distance", "front"), "faces": ("distance", "redness", "contrast"), "cats": ("head_turn", "lightness", "pupil")}
 
 
 # How the built-in domains invert, as in their domain.json: their W is nearly flat in most directions, where the published

@@ -23,6 +23,8 @@ STRENGTH = 2.0  # of the edits, in standard deviations of the factor
 SMALLEST = 0.002  # share of an image below which nobody sees the segment that an edit is about
 # Classes that an edit is about; those of None are for all the edits without an entry.
 CONCERNED = {"cars": {"trees": ("tree",), "buildings": ("building",), None: ("car", "window", "wheel")},
+             "faces": {"hair_length": ("hair",), "blond": ("hair", "brows"), "glasses": ("glasses", "eyes", "brows", "skin"),
+                       None: ("skin", "eyes", "brows", "mouth", "hair", "ears", "neck")},
              "cats": {"eye_size": ("eye",), "red_nose": ("nose", "mouth"), "ear_size": ("ear",),
                       None: ("body", "leg", "tail", "head", "ear", "eye", "nose", "mouth")}}
 
