@@ -47,15 +47,13 @@ def named(name, **attributes):
     return type(name, (), {"__qualname__": name, **attributes})
 
 
-def write_generator(generator, path, source=SOURCE, protocol=4):
-    """A TensorFlow-era pickle: (G, D, Gs) of dnnlib.tflib.network.Network, with text that nobody should run."""
+def write_generator(generator, path, source=SOURCE, protocol=4, whole=False):
+    """A TensorFlow-era pickle: (G, D, Gs) of dnnlib.tflib.network.Network, with text that nobody should run.
+
+    whole: G and D have numbers of their own, as many as Gs, which makes the file as large as the official ones.
+    """
     Network = named("Network", __getstate__=lambda self: self.content)
     state = {name: tensor.detach().numpy() for name, tensor in generator.state_dict().items()}
-    mapping, synthesis = [], []
-    for name, array in state.items():
-        variable = _tensorflow(name, array)
-        if variable:
-            (mapping if variable[0].startswith("Dense") else synthesis).append(variable)
 
     def network(name, variables, **components):
         it = Network()
@@ -64,11 +62,17 @@ def write_generator(generator, path, source=SOURCE, protocol=4):
                           variables=variables)  # fmt: skip
         return it
 
-    top = [("lod", state["mapping.w_avg"][:0].sum()), ("dlatent_avg", state["mapping.w_avg"])]
-    parts = dict(mapping=network("G_mapping", mapping), synthesis=network("G_synthesis", synthesis))
-    gs = network("Gs", top, **parts)
+    def generating(name):
+        found = [variable for key, array in state.items() if (variable := _tensorflow(key, array))]
+        mapping, synthesis = ([v for v in found if v[0].startswith("Dense") == chosen] for chosen in (True, False))
+        top = [("lod", state["mapping.w_avg"][:0].sum()), ("dlatent_avg", state["mapping.w_avg"])]
+        parts = dict(mapping=network("G_mapping", mapping), synthesis=network("G_synthesis", synthesis))
+        return network(name, top, **parts)
+
+    gs = generating("Gs")
+    g, d = (generating("G"), generating("D")) if whole else (gs, network("D", []))
     with modules(dnnlib__tflib__network=[Network]), open(path, "wb") as file:
-        pickle.dump((gs, network("D", []), gs), file, protocol=protocol)
+        pickle.dump((g, d, gs), file, protocol=protocol)
 
 
 def _tensorflow(name, array):
