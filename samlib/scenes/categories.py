@@ -13,8 +13,8 @@ A category module has
     shade(x, y, z, n, d, p, light, soft) -> light (3, M) and segment (M,)
     challenge(canvas, p, c)   puts the additions c into the picture
 """
-from . import cars, cats, faces
+from . import cars, cats, faces, horses
 
-MODULES = {"cars": cars, "cats": cats, "faces": faces}
+MODULES = {"cars": cars, "cats": cats, "horses": horses, "faces": faces}
 FACTORS = {name: module.FACTORS for name, module in MODULES.items()}
 SEGMENTS = {name: module.CLASSES for name, module in MODULES.items()}
