@@ -35,7 +35,7 @@ class Settings:
     e4e: int = 400
     restyle: int = 250
     sam: int = 700
-    learning_rate: float = 1e-3
+    learning_rate: float = 2e-3
     taus: int = 5
     shares: tuple[float, float] = (0.3, 0.9)
     progressive: tuple[float, float] = (0.2, 0.7)

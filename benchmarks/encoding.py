@@ -1,0 +1,57 @@
+"""How long one image takes to encode: python benchmarks/encoding.py [--domain cars] [--threads 2] [--repeats 5]
+
+Encoders that the domain does not have yet run with random weights, which takes as long. Wall and processor time, each the
+least of the repeats, which other work on the machine disturbs least.
+"""
+
+import argparse
+import time
+
+import torch
+
+import samlib
+from samlib import encode, scenes
+from samlib.domains import pick_device
+
+
+def least(run, repeats, device):
+    """(wall, processor) seconds of run(), after one call to warm up."""
+    rows = []
+    for _ in range(repeats + 1):
+        begin = time.perf_counter(), time.process_time()
+        run()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        rows.append((time.perf_counter() - begin[0], time.process_time() - begin[1]))
+    return [min(column) for column in zip(*rows[1:])]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--domain", default="cars")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--device", default="cpu")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    domain = samlib.load(options.domain, pick_device(options.device))
+    random = []
+    for name, kind in encode.ENCODERS.items():
+        if not encode.find(name, domain.folder).is_file():
+            extra = [name.removeprefix("restyle-")] if kind is encode.ReStyle else []
+            domain.encoders[name] = kind.of(domain.generator, *extra).eval().requires_grad_(False).to(domain.device)
+            random.append(name)
+    size = domain.generator.resolution
+    x = scenes.render(domain.name, seed=0, indices=[0], size=size, challenging=True).images.to(domain.device)
+    every = torch.arange(size, device=domain.device).mul(len(domain.spaces)).div(size, rounding_mode="floor").expand(1, size, size)
+    rows = {"predicted maps": lambda: domain.predict(x),
+            "sam-encoder, a map of all spaces": lambda: domain.invert(x, "sam-encoder", layer_map=every)}
+    rows |= {name: lambda name=name: domain.invert(x, name) for name in encode.ENCODERS}
+    print(f"{options.domain}, {size} px, {options.threads} threads, {domain.device}; random weights: {', '.join(random) or 'none'}")
+    for name, run in rows.items():
+        wall, processor = least(run, options.repeats, domain.device)
+        print(f"{name:32} {wall:6.2f} s   (processor {processor:6.2f} s)", flush=True)
+
+
+if __name__ == "__main__":
+    main()
