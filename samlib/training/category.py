@@ -56,9 +56,12 @@ EDITS = {
               "beard": {"beard": 1}, "hair_length": {"hair_length": 1}, "blond": {"hair_light": 1}},
     "cats": {"pose": {"pose": 1}, "eye_size": {"eye_size": 1}, "black": {"black": 1}, "red_nose": {"red_nose": 1},
              "white": {"white": 1}, "ginger": {"ginger": 1}, "ear_size": {"ear_size": 1}, "sitting": {"posture": 1}},
+    "horses": {"pose": {"pose": 1}, "saddle": {"saddle": 1}, "white": {"white": 1}, "trees": {"trees": 1},
+               "ginger": {"ginger": 1}, "neck": {"neck": 1}, "mane": {"mane": 1}, "size": {"size": 1}},
 }
 # Factors that others determine, or that hardly show: no direction has to leave them alone.
-DEPENDENT = {"cars": ("lightness", "distance", "front"), "faces": ("distance", "redness", "contrast"), "cats": ("head_turn", "lightness", "pupil")}
+DEPENDENT = {"cars": ("lightness", "distance", "front"), "faces": ("distance", "redness", "contrast"), "cats": ("head_turn", "lightness", "pupil"),
+             "horses": ("distance", "front")}
 
 
 # How the built-in domains invert, as in their domain.json: their W is nearly flat in most directions, where the published

@@ -26,7 +26,9 @@ CONCERNED = {"cars": {"trees": ("tree",), "buildings": ("building",), None: ("ca
              "faces": {"hair_length": ("hair",), "blond": ("hair", "brows"), "glasses": ("glasses", "eyes", "brows", "skin"),
                        None: ("skin", "eyes", "brows", "mouth", "hair", "ears", "neck")},
              "cats": {"eye_size": ("eye",), "red_nose": ("nose", "mouth"), "ear_size": ("ear",),
-                      None: ("body", "leg", "tail", "head", "ear", "eye", "nose", "mouth")}}
+                      None: ("body", "leg", "tail", "head", "ear", "eye", "nose", "mouth")},
+             "horses": {"trees": ("tree",), "saddle": ("horse", "saddle"), "mane": ("mane", "horse"),
+                        None: ("horse", "head", "mane", "saddle")}}
 
 
 def invert(domain, images, layer_map, steps, **options):
