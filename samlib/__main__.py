@@ -9,7 +9,7 @@ from pathlib import Path
 
 os.environ.setdefault("MPLBACKEND", "Agg")  # pictures go to files, so no window system is asked for
 
-from samlib import figures, official, paths, report  # noqa: E402
+from samlib import figures, official, paths, report, text_command  # noqa: E402
 from samlib.domains import domains, load  # noqa: E402
 from samlib.images import WRITE_FORMATS, read_image, write_image  # noqa: E402
 from samlib.inversion import Inversion  # noqa: E402
@@ -49,9 +49,13 @@ def parser():
     edit = commands.add_parser("edit", help="edit an inversion, or a photograph, which is inverted first")
     edit.add_argument("source", type=Path, metavar="INVERSION|PHOTO")
     edit.add_argument("--direction", nargs="+", action="extend", required=True, metavar="NAME=STRENGTH", type=strength)
+    edit.add_argument("--directions", type=Path, metavar="FILE", help="more of them, as `samlib direction` writes them")
     inversion_options(edit)
     edit.add_argument("--out", type=Path, required=True, help="picture to write (.png, .jpg, .webp), or a folder")
     edit.set_defaults(run=run_edit)
+
+    direction = commands.add_parser("direction", help="a new edit direction, from a sentence or a factor that is measured")
+    text_command.options(direction)
 
     listing = commands.add_parser("domains", help="what there is: domains, their spaces, directions and methods")
     listing.set_defaults(run=run_domains)
@@ -223,14 +227,14 @@ def inversion_of(options, directions):
     if options.source.suffix != ".safetensors":
         return invert_photo(options, options.source, directions)
     inversion = Inversion.load(options.source)
-    domain = load(options.domain or inversion.domain, options.device)
+    domain = domain_of(options, inversion.domain)
     check_directions(domain, directions)
     return domain, inversion
 
 
 def invert_photo(options, photo, directions=()):
     """The domain, and the inversion of a photograph. All names are checked before anything long begins."""
-    domain = load(options.domain or "cars", options.device)
+    domain = domain_of(options, "cars")
     check_directions(domain, directions)
     image = read_image(photo, domain.generator.resolution, options.fit or ("whole" if domain.aspect else "crop"))
     steps = options.steps or domain.steps
@@ -239,6 +243,13 @@ def invert_photo(options, photo, directions=()):
     if inversion.losses and done < steps:
         print(f"stopped after {done} of {steps} steps; this is the early result")
     return domain, inversion
+
+
+def domain_of(options, default):
+    domain = load(options.domain or default, options.device)
+    if getattr(options, "directions", None):
+        domain.add_directions(options.directions)
+    return domain
 
 
 def check_directions(domain, names):
