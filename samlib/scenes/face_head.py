@@ -65,8 +65,8 @@ def skin(x, y, az, p):
     e, c, g = az * (1 + p.jaw * low * low) / 0.63, (x - 0.28) / 0.60, t / p.chin
     g = g * g
     d = ((e * e + c * c + g * g).sqrt() - 1) * 0.56
-    ridge = 0.060 * hill((y + 0.66) / 0.19) + 0.080 * hill((y + 1.00) / 0.12) - 0.045 * hill((y + 0.865) / 0.06)
-    d = d - hill(az / 0.21) * ridge                                                      # around the mouth, chin, the hollow between
+    ridge = 0.048 * hill((y + 0.66) / 0.19) + 0.080 * hill((y + 1.00) / 0.12) - 0.045 * hill((y + 0.865) / 0.06)
+    d = d - hill(az / 0.20) * ridge                                                      # around the mouth, chin, the hollow between
     return d
 
 
@@ -90,13 +90,13 @@ def nose(x, y, az, p):
 def face(x, y, az, bone, p):
     """Distance to face, lids, lips and teeth, and to the eyeballs."""
     d = smin(bone, skin(x, y, az, p), 0.25) - relief(y, az, p)
-    d = smin(d, nose(x, y, az, p), 0.10)
+    d = smin(d, nose(x, y, az, p), 0.14)
     eye = ball(x - EYE_X, y, az - EYE_Z) - EYE
     d = smin(d, eye - 0.018, 0.07)
     upper, lower = lids(y, az, p)
     v, half, slit, taper = mouth(y, az, p)
     tall = p.lip * (0.030 + 0.045 * taper)
-    d = d - 0.040 * p.lip * taper.sqrt() * hill((slit - 0.45 * tall) / tall) * (x > 0.6)
+    d = d - 0.032 * p.lip * taper.sqrt() * hill((slit - 0.45 * tall) / tall) * (x > 0.6)
     cut = torch.minimum(torch.maximum(upper, lower), torch.maximum(slit + 0.003, az - p.mouth))
     return torch.minimum(smax(d, -cut, 0.02), d + 0.045), eye
 
@@ -126,12 +126,12 @@ def mane(x, y, z, bone, p):
     az = z.abs()
     front = x - y - 0.30 + p.recede * hill((az - 0.48) / 0.24, (y - 0.50) / 0.30)      # behind this hair grows
     parting = hill((z - p.part) / 0.30)
-    depth = p.fringe * (1 - parting) + 0.02 - front
+    strand = torch.sin(z * 40 + 9 * x + 2 * torch.sin(z * 13 + 4 * y))
+    depth = p.fringe * (1 - parting) + 0.04 * strand - front
     thick = (p.hair + p.top * (y - 0.2).clamp(min=0)) * (depth.clamp(min=0) / (depth + 0.8).clamp(min=0.8) * 1.4) * (1 - 0.15 * parting)
-    strand = 0.006 * torch.sin(z * 40 + 9 * x + 2 * torch.sin(z * 13 + 4 * y))
-    cap = torch.maximum(bone + 0.02 - (0.045 + strand) * step(0.0, 0.12, depth) - thick, -0.40 - y)
+    cap = torch.maximum(bone + 0.02 - (0.032 + 0.006 * strand) * step(-0.04, 0.14, depth) - thick, -0.40 - y)
     a, c = az / (p.flare + 0.5 * p.hair), (x + 0.12) / 0.80
-    column = ((a * a + c * c + 1e-9).sqrt() - 1) * 0.6 - strand
+    column = ((a * a + c * c + 1e-9).sqrt() - 1) * 0.6 - 0.006 * strand
     column = smax(smax(column, x - 0.24 - 0.1 * y, 0.15), torch.maximum(p.fall - y, y - 0.45), 0.12)
     return smin(cap, column, 0.12)
 

@@ -54,7 +54,7 @@ def wrinkles(y, z, az, p):
     line = (brow + crow) * p.old
     folds = hill((az - 0.20 - 0.5 * (-0.42 - y)) / 0.030, (y + 0.56) / 0.15) * (0.25 * p.old + 0.3 * p.smile)
     pores = fbm(z * 8 + 3, y * 8 + 6) - 0.5
-    return 0.14 * line + 0.16 * pores, 0.14 * line.clamp(min=0) + 0.40 * folds
+    return 0.16 * line + 0.16 * pores, 0.17 * line.clamp(min=0) + 0.40 * folds
 
 
 def brows(x, y, az, p):
@@ -76,7 +76,7 @@ def beard(x, y, az, lip, p):
     moustache = hill(az / 0.28, (y + 0.555) / 0.085)
     cover = jaw * torch.maximum(torch.maximum(cheek, step(-0.80, -0.92, y)), moustache) + 0.6 * moustache
     grain = fbm(az * 55, y * 35)
-    strength = step(0.15, 0.5, p.beard) * 0.4 + step(0.4, 1.0, p.beard) * 0.5
+    strength = step(0.0, 0.5, p.beard) * 0.4 + step(0.3, 1.0, p.beard) * 0.5
     return (cover.clamp(0, 1) * (1 - lip) * (0.75 + 0.9 * (grain - 0.4))).clamp(0, 1) * strength
 
 

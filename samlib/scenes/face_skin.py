@@ -23,7 +23,7 @@ def _unit(a):
 def _open(x, y, z, n, p):
     """Share of the surroundings (M,) that reaches a point: less in hollows."""
     total = torch.zeros_like(x)
-    for h, w in ((0.06, 0.35), (0.18, 0.35), (0.45, 0.30)):
+    for h, w in ((0.08, 0.5), (0.32, 0.5)):
         total = total + w * (distance(x + h * n[0], y + h * n[1], z + h * n[2], p) / (0.9 * h)).clamp(0, 1)
     return total
 

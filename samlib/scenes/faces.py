@@ -49,9 +49,9 @@ def sample(u):
     f = {name: u(*span) for name, span in FACTORS.items() if name not in ("red", "green", "blue")}
     f["glasses"] = ((f["glasses"] - 0.5) / 0.5).clamp(min=0)
     f["beard"] = f["beard"] ** 1.5 * (1 - 0.9 * f["hair_length"])
-    f["fringe"] = f["fringe"] ** 1.5
+    f["fringe"] = f["fringe"] ** 2.5
     f["hair_light"] = f["hair_light"] * (0.25 + 0.75 * step(0.2, 0.8, f["skin"]))    # fair hair on fair skin, mostly
-    hue, strong, value = 2 * torch.pi * u(), 0.4 * u() ** 1.5, u(0.12, 0.85)
+    hue, strong, value = 2 * torch.pi * u(), 0.4 * u() ** 2, u(0.12, 0.85)
     f.update({name: (value * (1 + strong * torch.cos(hue - 2.094 * k))).clamp(0, 1) for k, name in enumerate(("red", "green", "blue"))})
     return f, {}
 
@@ -75,14 +75,14 @@ def settings(u, f, own):
 
 def _features(f, v):
     """Measures of the face; a smile narrows the eyes, lifts and widens the mouth, and opens it when it becomes a laugh."""
-    smile, eyes, old, laugh = f["smile"], f["eyes"], step(0.25, 1.0, f["age"]), step(0.35, 1.0, f["smile"])
+    smile, eyes, old, laugh = f["smile"], f["eyes"], step(0.1, 1.0, f["age"]), step(0.2, 1.0, f["smile"])
     wing = v(0.85, 1.25) + 0.12 * smile
-    p = dict(old=old, smile=smile, width=f["width"], jaw=0.62 - 0.36 * f["jaw"] - 0.10 * laugh, chin=v(0.78, 0.84) + 0.03 * f["jaw"] + 0.015 * laugh)
+    p = dict(old=old, smile=smile, width=f["width"], jaw=0.84 - 0.42 * f["jaw"] - 0.10 * laugh, chin=v(0.78, 0.84) + 0.03 * f["jaw"] + 0.015 * laugh)
     p.update(nose=0.62 + 0.42 * f["nose"] + 0.10 * old, nose_wide=0.12 * wing, nose_slim=1.15 / wing)
     p.update(eye_wide=0.148 + 0.032 * eyes, eye_up=(0.056 + 0.026 * eyes) * (1 - 0.25 * laugh - 0.15 * old), eye_low=0.036 + 0.014 * eyes - 0.016 * smile,
              brow=f["brows"], brow_low=0.03 * v(-1, 1) + 0.02 * old)
     p.update(lip=0.55 + 0.75 * f["lips"] - 0.2 * old, mouth=0.235 + 0.02 * f["lips"] + 0.065 * smile, lift=0.12 * smile + 0.022, gap=0.125 * laugh)
-    p.update(cheek=0.035 + 0.05 * smile + 0.02 * v(-1, 1), sag=0.05 * old, beard=f["beard"])
+    p.update(cheek=0.035 + 0.05 * smile + 0.02 * v(-1, 1), sag=0.06 * old, beard=f["beard"])
     thick = f["glasses"]
     p.update(frame=0.011 + 0.015 * thick - 0.5 * step(0.04, 0.0, thick), solid=step(0.02, 0.30, thick), glare=v(0.0, 0.25))
     return p
@@ -98,8 +98,8 @@ def _posture(f, v):
 def _hair(f, v):
     """Short hair is thick on top; long hair everywhere, and falls down to the shoulders. The old lose some over the temples."""
     long, volume = f["hair_length"], f["hair_volume"]
-    return dict(hair=0.04 + 0.13 * volume * (0.35 + 0.65 * long), top=0.20 * volume * (1 - 0.7 * long), fall=0.35 - 2.3 * step(0.15, 1.0, long),
-                flare=0.60 + 0.16 * step(0.2, 0.5, long) + 0.05 * v(), fringe=-0.12 + 0.42 * f["fringe"], part=v(-0.4, 0.4),
+    return dict(hair=0.04 + 0.13 * volume * (0.35 + 0.65 * long), top=0.20 * volume * (1 - 0.7 * long), fall=0.35 - 2.3 * step(0.25, 1.05, long),
+                flare=0.60 + 0.16 * step(0.28, 0.55, long) + 0.05 * v(), fringe=-0.12 + 0.42 * f["fringe"], part=v(-0.4, 0.4),
                 recede=0.10 + 0.16 * v() + 0.15 * step(0.25, 1.0, f["age"]) * (1 - long), wave=v())
 
 
@@ -118,13 +118,13 @@ def _colors(f, u, v):
     brown = torch.lerp(rgb(0.085, 0.055, 0.036), rgb(0.12, 0.045, 0.018), red)
     blond = torch.lerp(rgb(0.36, 0.28, 0.19), rgb(0.30, 0.13, 0.055), red)
     hair = _between(_between(rgb(0.012, 0.009, 0.008), brown, (fair * 2).clamp(max=1)), blond, (fair * 2 - 1).clamp(min=0))
-    grey = part(step(0.55, 0.95, f["age"]) * 0.85)
+    grey = part(step(0.35, 1.0, f["age"]) * 0.9)
     brow = torch.lerp(hair * 0.5, rgb(0.16, 0.155, 0.15), grey * 0.6)
     iris = torch.lerp(rgb(0.06, 0.025, 0.010), torch.lerp(rgb(0.10, 0.13, 0.05), rgb(0.12, 0.20, 0.30), part(v())), part(v() * f["skin"]))
     rouge = rgb(0.50, 0.13, 0.12) * (0.35 + 0.65 * light)
     lip = torch.lerp(skin * rgb(0.95, 0.62, 0.62), rouge, part(0.15 + 0.6 * v() * step(0.2, 0.6, f["hair_length"])))
     shirt = part(0.04 + 0.9 * f["shirt_light"]) * torch.lerp(torch.ones_like(skin), part(_hue(u)) / 0.45, 0.7)
-    return dict(skin=skin, redness=f["redness"], freckles=v() ** 2 * step(0.3, 0.7, f["skin"]), hair_color=torch.lerp(hair, rgb(0.36, 0.355, 0.35), grey),
+    return dict(skin=skin, redness=f["redness"], freckles=v() ** 2 * step(0.3, 0.7, f["skin"]), hair_color=torch.lerp(hair, rgb(0.27, 0.267, 0.265), grey),
                 brow_color=brow, iris=iris, lip_color=lip, shirt=shirt.clamp(0.01, 1.0) ** 2.2 * 0.8, jacket=part(_hue(u)) ** 2.2 * 0.5, lapel=v(0.25, 1.3),
                 frame_color=torch.lerp(rgb(0.015, 0.014, 0.014), rgb(0.14, 0.06, 0.025), part(v())))
 
