@@ -59,7 +59,7 @@ def _shrink(name, tensor):
 def load_tensors(path) -> tuple[dict, dict]:
     """(name -> tensor, floating ones as float32; metadata: name -> string) of a safetensors file."""
     path = Path(path)
-    _check_header(path)
+    check_header(path)
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: _own(name, file.get_tensor(name)) for name in file.keys()}
@@ -80,7 +80,7 @@ def _own(name, tensor):
     return tensor.to(torch.float32, copy=True)
 
 
-def _check_header(path):
+def check_header(path):
     """Refuse a header that claims more than the file has before any library parses it."""
     try:
         with open(path, "rb") as file:

@@ -9,6 +9,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from samlib import paths
+from samlib.arrays import CheckpointError, brief
+from samlib.checkpoints import check_header
 
 MAX_CONFIG = 10_000  # characters of JSON
 
@@ -33,20 +35,24 @@ def save(module: nn.Module, path, half: bool = True, **metadata) -> Path:
 def load(kind: type, path, device=None) -> nn.Module:
     """The `kind` of module that `save` wrote, in evaluation mode; `.metadata` is the header. ValueError for others."""
     try:
+        check_header(path)
         with safe_open(path, framework="pt") as file:
             header = {key: json.loads(value) for key, value in (file.metadata() or {}).items() if key != "format"}
             state = {name: file.get_tensor(name) for name in file.keys()}
-    except (SafetensorError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path}: no weights ({error}); wanted a file written by samlib.weights.save") from error
+    except CheckpointError:
+        raise
+    except (SafetensorError, ValueError, RecursionError) as error:
+        reason = " ".join(str(error)[:150].split())
+        raise ValueError(f"{path}: no weights ({reason}); wanted a file written by samlib.weights.save") from None
     if header.get("class") != kind.__name__:
-        found = header.get("class", "no named class")
+        found = brief(header.get("class", "no named class"))
         raise ValueError(f"{path}: holds {found}, wanted {kind.__name__}; give the file of that network")
     try:
         _check(kind, header["config"], state)
         module = kind(**header["config"])
         module.load_state_dict(state)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(f"{path}: does not fit {kind.__name__}: {' '.join(str(error).split())}") from error
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError) as error:
+        raise ValueError(f"{path}: does not fit {kind.__name__}: {' '.join(str(error)[:250].split())}") from error
     module.metadata = header
     return module.to(device or "cpu").eval()
 

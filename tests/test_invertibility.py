@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from samlib.invertibility import Base, Head, InvertibilityPredictor
+from samlib.invertibility import Base, Head, InvertibilityPredictor, load_predictor
 
 PARITY = Path(__file__).parents[2] / "shared" / "parity"
 SPACES = ("W+", "F4", "F6", "F8", "F10")
@@ -54,6 +54,17 @@ def test_published_predictor_matches_the_reference(published):
     for got, name in ((base, "base"), (published.heads["W+"](base), "head"), (published(image), "head")):
         want = torch.from_numpy(expected[name])
         assert (got - want).abs().max() <= 1e-4 * want.abs().max(), name
+
+
+@torch.inference_mode()
+def test_a_published_file_is_read_as_data_and_matches_the_reference(published, tmp_path):
+    heads = {"W+": published.heads["W+"].state_dict()}
+    torch.save({"sd_base": published.sd_base.state_dict(), **heads}, tmp_path / "invertibility.pt")
+    loaded = load_predictor(tmp_path / "invertibility.pt")
+    assert loaded.config == published.config and not loaded.training
+    expected = torch.from_numpy(np.load(PARITY / "predictor_r101.npz")["head"])
+    image = torch.sin(0.013 * torch.arange(3 * 64 * 96, dtype=torch.float64)).float().reshape(1, 3, 64, 96)
+    assert (loaded(image) - expected).abs().max() <= 1e-4 * expected.abs().max()
 
 
 def test_published_checkpoint_with_other_spaces_or_shapes_is_refused(published):
