@@ -181,13 +181,13 @@ class CLIPScore(nn.Module):
 
 
 def pretrained_clip(model: str, pretrained: str):
-    """The network and its tokenizer; one clear line if it cannot be had. Files are read as data (weights_only)."""
+    """The network and its tokenizer; one clear line if it cannot be had. open_clip reads files as data."""
     try:
         import open_clip
     except ImportError as error:
         raise ImportError("directions from text need open_clip: pip install 'sam-inversion[text]'") from error
     try:
-        network = open_clip.create_model(model, None if ":" in model else pretrained, weights_only=True)
+        network = open_clip.create_model(model, None if ":" in model else pretrained, require_pretrained=True)
         return network, open_clip.get_tokenizer(model)
     except Exception as error:  # no network, no such name, a damaged file: nearly any kind
         reason = " ".join(str(error).split())[:200]

@@ -190,7 +190,8 @@ def test_clip_that_cannot_be_had_is_one_line(clip, tmp_path):
             return open, (str(tmp_path / "ran"), "w")
 
     torch.save({"state_dict": Planted()}, tmp_path / "planted.pt")
-    for model, weights in ((clip[0], tmp_path / "none.pt"), ("no-such-model", clip[1]), (clip[0], tmp_path / "planted.pt")):
+    for model, weights in ((clip[0], tmp_path / "none.pt"), ("no-such-model", clip[1]), (clip[0], tmp_path / "planted.pt"),
+                           (clip[0], "")):
         with pytest.raises(FileNotFoundError) as caught:
             text.CLIPScore("a red car", model, weights)
         message = str(caught.value)
