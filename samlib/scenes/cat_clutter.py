@@ -62,7 +62,8 @@ def _books(canvas, p, c):
         thick, wide = 0.22 + 0.16 * ((c.own1 * 7 + k * 0.37) % 1), 1.0 + 0.5 * ((c.own1 * 5 + k * 0.61) % 1)
         a = u - 0.25 * (((c.own1 * 11 + k * 0.47) % 1) - 0.5)
         shape = torch.maximum(a.abs() - wide, (v - low - thick / 2).abs() - thick / 2)
-        ink = clutter._glyphs(a + 3 * k, v - low, thick * 0.95, c.object_seed1 + 13 * k) * _line(v - low - thick / 2, thick * 0.34, 0.02) * (a.abs() < wide * 0.8)
+        ink = clutter._glyphs(a + 3 * k, v - low, thick * 0.95, c.object_seed1 + 13 * k)
+        ink = ink * _line(v - low - thick / 2, thick * 0.34, 0.02) * (a.abs() < wide * 0.8)
         albedo = mix(c[f"object_color{k}"].expand_as(canvas.light), color(u, 0.80, 0.76, 0.62), ink)
         tone = 0.95 - 0.35 * _line(v - low, 0.02, soft + 0.03) + 0.1 * fbm(a * 2, v * 2)
         canvas.put(_lit(albedo, p, tone), step(0.5, -0.5, shape / soft) * c.has_books, t, "book")
@@ -95,7 +96,7 @@ def _plant(canvas, p, c):
         b = b - 0.25 * torch.sign(lean) * h * h * long * 0.5
         edge = 0.30 * torch.sin(3.1416 * h ** 0.8) * (a > 0) - b.abs() - 2 * (a - long).clamp(min=0)
         tone = (0.65 + 0.5 * step(-0.02, 0.02, b) + 0.25 * fbm(a * 2 + k, b * 5)) * (0.6 + 0.5 * h)
-        canvas.put(_lit(p.foliage * (0.8 + 0.5 * (k % 3)) * 1.6, p, tone), step(-0.5, 0.5, edge / soft) * c.has_plant, t - 0.01 * k, "plant")
+        canvas.put(_lit(p.foliage * (1.3 + 0.8 * (k % 3)), p, tone), step(-0.5, 0.5, edge / soft) * c.has_plant, t - 0.01 * k, "plant")
 
 
 def _hand(canvas, p, c):
@@ -118,9 +119,8 @@ def _hand(canvas, p, c):
 
 def _collar(canvas, p, c):
     """A band about the neck with a round tag."""
-    s = p.size
-    x, y, z = ((o + canvas.t * d) / s for o, d in zip(canvas.o, canvas.d))
-    foot_x, foot_y = p.hip_x + p.spine_x, p.hip_y + p.spine_y
+    x, y, z = (o + canvas.t * d for o, d in zip(canvas.o, canvas.d))
+    foot_x, foot_y = p.chest_x, p.chest_y
     along = ((x - foot_x) * p.neck_x + (y - foot_y) * p.neck_y) * p.neck_i
     band = _line(along - 0.42, 0.11, 0.03) * canvas.at("body", "head", "mouth", "leg")
     band = band * ((x - foot_x) ** 2 + (y - foot_y) ** 2 + z * z < 1.0)

@@ -2,8 +2,8 @@
 import torch
 
 from . import cat_clutter, room
-from .cat_body import SHAPE, bounds, distance, face, shape  # noqa: F401 (part of the category)
-from .cat_coat import CLASSES, ID, SHADING, _turn, shade, whiskers  # noqa: F401
+from .cat_body import HEAD, SHAPE, bounds, distance, face, shape  # noqa: F401 (part of the category)
+from .cat_coat import CLASSES, ID, SHADING, shade, turn, whiskers  # noqa: F401
 from .tracing import Params, color, mix
 
 # name: (lowest, highest); every one can be read off the picture. Those marked * are computed from others.
@@ -15,7 +15,7 @@ FACTORS = {
     "posture": (0.0, 1.0),           # lying to sitting
     "tail": (-1.0, 1.0),             # how far it curls round the body, and on which side
     "eye_size": (0.6, 1.4),
-    "ear_size": (0.8, 1.2),
+    "ear_size": (0.7, 1.3),
     "round": (0.0, 1.0),             # slim to chubby face
     "black": (0.0, 1.0),             # fur from its own colour to black
     "ginger": (0.0, 1.0),            # grey to orange
@@ -51,19 +51,20 @@ def sample(u):
     yaw = 1.2 * torch.tanh((bearing + u(-0.75, 0.75)) / 1.2)
     tail = u(-1.0, 1.0)
     f["posture"] = f["posture"] ** 2 * (3 - 2 * f["posture"])
-    f.update(pose=torch.sin(bearing), head_turn=yaw - bearing, tail=torch.sign(tail) * (0.4 + 0.6 * tail.abs()), black=u() ** 1.5, white=u() ** 1.5, points=u() ** 4)
+    f.update(pose=torch.sin(bearing), head_turn=yaw - bearing, tail=torch.sign(tail) * (0.4 + 0.6 * tail.abs()))
+    f.update(black=u() ** 1.5, white=u() ** 1.5, points=u() ** 4)
     return {name: f[name] for name in FACTORS}, {"bearing": bearing[:, None], "yaw": yaw[:, None]}
 
 
 def coat(p):
     """Colours of fur, stripes and iris, each (N, 3, 1), linear."""
     ginger, light, black = p.ginger[..., None], p.lightness[..., None], p.black[..., None]
-    grey = color(p.size, 0.36, 0.34, 0.33)
-    base = torch.lerp(grey.expand(len(ginger), 3, 1), color(p.size, 0.58, 0.225, 0.06), ginger) * (0.24 + 0.80 * light)
-    dark = base * torch.lerp(color(p.size, 0.13, 0.115, 0.105).expand_as(base), color(p.size, 0.44, 0.27, 0.16), ginger)
-    ink = color(p.size, 0.0095, 0.0095, 0.0105)
+    grey = color(p.black, 0.36, 0.34, 0.33)
+    base = torch.lerp(grey.expand(len(ginger), 3, 1), color(p.black, 0.58, 0.225, 0.06), ginger) * (0.24 + 0.80 * light)
+    dark = base * torch.lerp(color(p.black, 0.13, 0.115, 0.105).expand_as(base), color(p.black, 0.44, 0.27, 0.16), ginger)
+    ink = color(p.black, 0.0095, 0.0095, 0.0105)
     hue = p.eye_color[..., None] * 3
-    stops = [color(p.size, *c).expand_as(base) for c in ((0.58, 0.22, 0.025), (0.56, 0.40, 0.05), (0.26, 0.38, 0.11), (0.20, 0.40, 0.62))]
+    stops = [color(p.black, *c).expand_as(base) for c in ((0.58, 0.22, 0.025), (0.56, 0.40, 0.05), (0.26, 0.38, 0.11), (0.20, 0.40, 0.62))]
     iris = stops[0]
     for k in range(3):
         iris = torch.lerp(iris, stops[k + 1], (hue - k).clamp(0, 1))
@@ -77,8 +78,9 @@ def settings(u, factors, own):
     p.update(own, elevation=u(0.45, 0.95)[:, None], fluff=u(0.0, 0.10)[:, None], step=u(-0.3, 0.3)[:, None], nose=p.red_nose)
     p.update(size=torch.ones_like(p.black), tiger=torch.zeros_like(p.black))      # tiger: 1 for broad black stripes on every part
     turn = p.bearing + u(-0.35, 0.35)[:, None]
-    p.update(wall_x=-torch.cos(turn), wall_z=-torch.sin(turn), wall_at=u(4.5, 9.0)[:, None], blur=u(0.10, 0.55)[:, None], skirting=u(0.6, 1.3)[:, None],
-             board=u(0.8, 1.6)[:, None], patch=(u() ** 2)[:, None], pane=u(-1.5, 1.5)[:, None], light_a=torch.sin(p.sun))
+    p.update(wall_x=-torch.cos(turn), wall_z=-torch.sin(turn), wall_at=u(4.5, 9.0)[:, None], blur=u(0.10, 0.55)[:, None])
+    p.update(skirting=u(0.6, 1.3)[:, None], board=u(0.8, 1.6)[:, None], patch=(u() ** 2)[:, None], pane=u(-1.5, 1.5)[:, None])
+    p["light_a"] = torch.sin(p.sun)
     hue, tint, light = u(), u(0.0, 0.45), 0.10 + 0.58 * factors["wall"]
     p["wall_color"] = _column(light * (1 - tint * hue * 0.5), light * (1 - 0.35 * tint * (hue - 0.5).abs()), light * (1 - tint * (1 - hue)))
     p["skirting_color"] = _column(*(3 * [u(0.35, 0.75)]))
@@ -87,16 +89,15 @@ def settings(u, factors, own):
     for name, low, high in (("sofa", 0.06, 0.5), ("cushion", 0.08, 0.7), ("rug", 0.08, 0.6)):
         light, warm, green = u(low, high), u(-0.45, 0.45), u(-0.15, 0.15)
         p[f"{name}_color"] = _column(light * (1 + warm), light * (1 + green), light * (1 - warm))
-    side = torch.where(u() < 0.5, -1.0, 1.0).to(p.size.dtype)[:, None]
+    side = torch.where(u() < 0.5, -1.0, 1.0).to(p.black.dtype)[:, None]
     p.update(sofa_side=side, sofa_edge=side * (5.0 - 9.0 * p.sofa), sofa_high=u(3.4, 7.0)[:, None], cushion_at=u(1.9, 3.2)[:, None],
-             cushion_a=u(-2.6, 2.6)[:, None], stripes=(u() ** 2)[:, None], rug_radius=u(-2.0, 4.5)[:, None], rug_a=u(-1.0, 1.0)[:, None])
-    p["rug"] = p.rug_radius
+             cushion_a=u(-2.6, 2.6)[:, None], stripes=(u() ** 2)[:, None], rug=u(-2.5, 3.6)[:, None], rug_a=u(-1.0, 1.0)[:, None])
     p.update(shift_x=u(-0.10, 0.10)[:, None], shift_y=u(-0.05, 0.08)[:, None], exposure=u(0.9, 1.15)[:, None])
     p.update(coat(p))
     p.update(shape(p))
     camera(p)
     p.update(room.daylight(p))
-    p["foliage"] = color(p.size, 0.06, 0.13, 0.03).expand(len(p.size), 3, 1)
+    p["foliage"] = color(p.black, 0.06, 0.13, 0.03).expand(len(p.black), 3, 1)
     p["bounce"] = p.floor_color * (p.sunlight * 0.35 + p.ambient * 0.5)
     return p
 
@@ -104,9 +105,9 @@ def settings(u, factors, own):
 def camera(p):
     """Where the camera stands, in place: low and near, so that the cat fills the picture."""
     sine, cosine = torch.sin(p.bearing), torch.cos(p.bearing)
-    _, (front, top, _) = bounds(p)
-    top, wide = top / p.size, 3.3 * sine.abs() + 1.9 * cosine.abs() + 0.5 * (1 - p.posture) * sine.abs()
-    away = 8.5 + 0 * p.size
+    _, (_, top, _) = bounds(p)
+    wide = 3.3 * sine.abs() + 1.9 * cosine.abs() + 0.5 * (1 - p.posture) * sine.abs()
+    away = torch.full_like(top, 8.5)
     p["tangent"] = 0.5 * torch.maximum(top * 1.12, wide * 1.20) / (away * p.zoom)
     near = ((p.zoom - 1.02) * 1.5).clamp(0, 0.8)                        # close pictures are of the head
     p.update(away=away, camera_x=cosine * away, camera_z=sine * away, camera_y=p.camera_height)
@@ -116,9 +117,8 @@ def camera(p):
 
 def background(p, o, d, pixel):
     canvas, ground = room.background(p, o, d, pixel, ID)
-    s = p.size
-    hair, at = whiskers(face(*(v / s for v in o), p), _turn(d, p), pixel * p.away / (s * p.head), p)
-    bright = (p.sunlight * 0.45 + p.ambient * 0.6) * color(s, 0.95, 0.93, 0.90)
+    hair, _ = whiskers(face(*o, p), turn(d, p), pixel * p.away / HEAD, p)
+    bright = (p.sunlight * 0.45 + p.ambient * 0.6) * color(pixel, 0.95, 0.93, 0.90)
     canvas.light = mix(canvas.light, bright.expand_as(canvas.light), hair * 0.7)
     return canvas, ground
 

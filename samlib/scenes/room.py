@@ -21,7 +21,8 @@ def daylight(p):
     white = color(p.sun, 1.0, 0.96, 0.90)
     sun = torch.lerp(white, color(p.sun, 1.0, 0.76, 0.48), w) * (1.75 + 1.35 * p.contrast[:, None])
     ambient = torch.lerp(color(p.sun, 0.90, 0.96, 1.05), color(p.sun, 1.0, 0.88, 0.72), w) * (0.60 - 0.34 * p.contrast[:, None])
-    return {"sun_x": torch.cos(angle) * torch.cos(e), "sun_y": torch.sin(e), "sun_z": torch.sin(angle) * torch.cos(e), "sunlight": sun, "ambient": ambient}
+    return {"sun_x": torch.cos(angle) * torch.cos(e), "sun_y": torch.sin(e), "sun_z": torch.sin(angle) * torch.cos(e),
+            "sunlight": sun, "ambient": ambient}
 
 
 def window(x, z, p):
@@ -37,11 +38,12 @@ def _floor(a, b, soft, p):
     column = (a / p.board).floor()
     row = b / 9.0 + 0.37 * column
     fade = 1 / (1 + 10 * soft)
-    tone = 0.35 * (cell(column + 64, row + 64) - 0.5) + 0.30 * (fbm(a * 1.6 + column, b * 0.16) - 0.5) + 0.18 * fade * (fbm(a * 5, b * 0.5 + column) - 0.5)
+    grain = 0.30 * (fbm(a * 1.6 + column, b * 0.16) - 0.5) + 0.18 * fade * (fbm(a * 5, b * 0.5 + column) - 0.5)
+    tone = 0.60 * (cell(column + 64, row + 64) - 0.5) + grain
     seam = torch.maximum(_line(((a / p.board).remainder(1) - 0.5).abs() - 0.5, 0.02, 0.03 + soft / p.board),
                          _line((row.remainder(1) - 0.5).abs() - 0.5, 0.003, 0.004 + soft / 9)) / (1 + 3 * soft)
     pile = 0.35 * (fbm(a * 0.5, b * 0.5) - 0.5) + 0.5 * fade * (fbm(a * 3.5, b * 3.5) - 0.5)
-    wood = (1 + tone) * (1 - 0.55 * seam)
+    wood = (1 + tone) * (1 - 0.7 * seam)
     return p.floor_color * torch.lerp(1 + pile, wood, p.boards).unsqueeze(-2)
 
 
@@ -53,7 +55,8 @@ def _sofa(canvas, p, across, depth, camera):
     side = (a - p.sofa_edge) * p.sofa_side
     shape = step(-0.5, 0.5, side / soft) * step(-0.5, 0.5, (p.sofa_high - h - 0.8 * (0.7 - side).clamp(min=0) ** 2) / soft)
     seat = p.sofa_high * 0.58
-    seam = torch.maximum(_line(h - seat, 0.06, soft + 0.15), _line((a / 5.5).remainder(1) - 0.5, 0.012, (soft + 0.15) / 5.5) * step(0.3 * seat, 0.35 * seat, h))
+    upright = _line((a / 5.5).remainder(1) - 0.5, 0.012, (soft + 0.15) / 5.5) * step(0.3 * seat, 0.35 * seat, h)
+    seam = torch.maximum(_line(h - seat, 0.06, soft + 0.15), upright)
     tone = 0.62 + 0.30 * step(0.0, seat, h) + 0.14 * step(seat - 0.7, seat, h) * (h < seat) + 0.25 * (fbm(a * 0.7, h * 0.7 + 3) - 0.5)
     dark = step(0.35, 1.1, h) * 0.85 + 0.15
     light = p.sofa_color * (p.sunlight * 0.34 + p.ambient * 0.75) * (tone * dark * (1 - 0.5 * seam)).unsqueeze(-2)
