@@ -2,6 +2,10 @@
 
 A direction is a tensor (L, D), a row for each row of w+. Whether it reaches a segment depends on the rows it has
 (Table 3): it acts in a space if any of its rows from `space.layer` on is not zero.
+
+A limit of the published formula, kept here for parity: f_l is what a segment keeps, but the image that the ToRGBs of the
+earlier blocks have summed up by then is the edited one. So of an edit in rows before a segment's layer a faint, coarse
+trace shows inside it. `Generator.edit(..., published=False)` keeps that image as well.
 """
 
 from collections.abc import Mapping, Sequence

@@ -230,10 +230,12 @@ class Generator(nn.Module):
                 break
         return rgb
 
-    def edit(self, w_plus, direction, deltas=None, masks=None, noise="none") -> torch.Tensor:
+    def edit(self, w_plus, direction, deltas=None, masks=None, noise="none", published=True) -> torch.Tensor:
         """The edited image of Sec. 3.4: `direction` (L, w_dim) or (N, L, w_dim) is added to w+, and every segment of an
         F space keeps its unedited feature f_l, so that the edit reaches it through the later layers only.
 
+        published  as it was: the image that the ToRGBs up to f_l summed up is the edited one even inside m_l, so an edit of
+                   early rows shows there a little. False: it is kept inside m_l as well, and such an edit shows not at all.
         Both versions run as one batch of 2N: the first half keeps w+, the second carries w+ + direction.
         """
         features.check(self, w_plus, deltas, masks, noise)
@@ -241,7 +243,12 @@ class Generator(nn.Module):
         x = rgb = None
         for block in self.synthesis_network.blocks():
             x, rgb = block(x, rgb, both, noise, self.compute_dtype or w_plus.dtype)
-            x = features.keep_inside(self._space(block.resolution), x, deltas, masks)
+            space = self._space(block.resolution)
+            x = features.keep_inside(space, x, deltas, masks)
+            mask = None if published else features.mask_at(space, rgb, deltas, masks)
+            if mask is not None:
+                kept, edited = rgb.chunk(2)
+                rgb = torch.cat([kept, torch.lerp(edited, kept, mask)])
         return rgb[len(w_plus):]
 
     def _space(self, resolution: int):

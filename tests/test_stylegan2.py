@@ -103,6 +103,31 @@ def test_an_edit_reaches_a_segment_through_the_rows_after_its_space(tiny):
     assert (tiny.edit(w, early) - unedited).abs().mean() > 0.1 * unedited.abs().mean()
 
 
+def test_the_image_before_a_space_can_be_kept_too(tiny):
+    """As published, early rows show inside a segment of F6 through early ToRGBs; with published=False not at all."""
+    w, early, direction = torch.randn(1, tiny.num_layers, 8), torch.zeros(tiny.num_layers, 8), torch.randn(tiny.num_layers, 8)
+    early[:next(s.layer for s in tiny.spaces if s.name == "F6")] = 3.0
+    deltas, half = {"F6": torch.randn(1, 8, 32, 32)}, torch.zeros(1, 1, 32, 32)
+    half[..., :16] = 1
+    unedited = tiny.synthesis(w, deltas, noise="none")
+    assert (tiny.edit(w, early, deltas) - unedited).abs().mean() > 0.01 * unedited.abs().mean()
+    close(tiny.edit(w, early, deltas, published=False), unedited, 1e-5)
+
+    blocks, x, rgb = tiny.synthesis_network.blocks(), None, None
+    for block in blocks:  # by hand: the unedited code up to 32 px, and the edited one from there on
+        code = w if block.resolution <= 32 else w + direction
+        x, rgb = block(x, rgb, code, "none", w.dtype)
+        x = x + deltas["F6"] if block.resolution == 32 else x
+    close(tiny.edit(w, direction, deltas, published=False), rgb, 1e-5)
+
+    unedited = tiny.synthesis(w, deltas, {"F6": half}, noise="none")
+    published, kept = (tiny.edit(w, early, deltas, {"F6": half}, published=way) for way in (True, False))
+    inside, outside = slice(0, tiny.resolution * 3 // 8), slice(tiny.resolution * 5 // 8, None)  # clear of the border
+    close(kept[..., inside], unedited[..., inside], 1e-5)
+    close(kept[..., outside], published[..., outside], 1e-5)
+    assert (kept - unedited)[..., outside].abs().mean() > 0.01 * unedited.abs().mean()
+
+
 def test_batch_is_singles(tiny):
     w = torch.randn(3, tiny.num_layers, 8)
     deltas = {s.name: torch.randn(3, 8, s.resolution, s.resolution) for s in tiny.spaces[1:]}
