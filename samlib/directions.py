@@ -69,19 +69,36 @@ def effect(generator, regressor, w: torch.Tensor, direction: torch.Tensor, stren
     return torch.cat(changes).mean(0)
 
 
-def choose_rows(generator, regressor, w: torch.Tensor, direction: torch.Tensor, factor: int,
+def progress(change: torch.Tensor, asked: torch.Tensor) -> torch.Tensor:
+    """How far changes (..., K) go along the change asked for (K,): 0 not at all, 1 as far as asked."""
+    return change @ asked / asked.square().sum()
+
+
+def choose_rows(generator, regressor, w: torch.Tensor, direction: torch.Tensor, asked: torch.Tensor,
                 strength: float = 2.0) -> range:
-    """The rows of w+ that an edit needs: of the ranges between spaces, the one with the best ratio of wanted change to
-    the mean change of the other factors, among those that keep at least 70 % of the wanted change of all rows."""
-    count = generator.num_layers
+    """The rows of w+ that an edit needs: of the ranges between spaces, the one with the best ratio of `progress` to the
+    mean change of the other factors, among those that keep at least 70 % of the progress of all rows.
+
+    direction (w_dim,); asked (K,): the change of each factor that is wanted; NaN for those that may do as they please.
+    """
+    count, wanted, others = generator.num_layers, asked.nan_to_num(), asked == 0
     cuts = sorted({0, 2, *(s.layer for s in generator.spaces), count})
-    best, chosen = 0.0, range(count)
-    full = effect(generator, regressor, w, to_rows(direction, range(count), count), strength)[factor]
-    for first in cuts[:-1]:
-        for last in [c for c in cuts if c > first]:
-            change = effect(generator, regressor, w, to_rows(direction, range(first, last), count), strength)
-            others = (change.abs().sum() - change[factor].abs()) / max(len(change) - 1, 1)
-            score = change[factor] / (others + 0.05)
-            if change[factor] >= 0.7 * full and score > best:
-                best, chosen = score, range(first, last)
-    return chosen
+    ranges = [range(count), *(range(a, b) for i, a in enumerate(cuts) for b in cuts[i + 1:])]
+    changes = [effect(generator, regressor, w, to_rows(direction, rows, count), strength) for rows in ranges]
+    moved = [float(progress(change, wanted)) for change in changes]
+    scores = [m / (float(change[others].abs().sum()) / max(int(others.sum()), 1) + 0.05) if m >= 0.7 * moved[0] else 0.0
+              for m, change in zip(moved, changes)]
+    return ranges[max(range(len(ranges)), key=scores.__getitem__)]
+
+
+def allowed_in(generator, regressor, w: torch.Tensor, direction: torch.Tensor, asked: torch.Tensor,
+               strength: float = 2.0) -> dict[str, float]:
+    """A row of Table 3, measured: for each space, the share of the edit's progress that is left when only the rows act
+    that come after the space. direction (L, w_dim); asked (K,) as for `choose_rows`."""
+    wanted, shares = asked.nan_to_num(), {}
+    for space in generator.spaces:
+        late = direction.clone()
+        late[:space.layer] = 0
+        shares[space.name] = float(progress(effect(generator, regressor, w, late, strength), wanted))
+    first = shares[generator.spaces[0].name]
+    return {name: share / first if first else 0.0 for name, share in shares.items()}

@@ -1,8 +1,9 @@
 """Directions on codes whose factors are known in closed form."""
 
+import pytest
 import torch
 
-from samlib.directions import choose_rows, effect, pca, sample_w, supervised, to_rows
+from samlib.directions import allowed_in, choose_rows, effect, pca, progress, sample_w, supervised, to_rows
 from samlib.stylegan2 import Generator
 
 
@@ -56,5 +57,15 @@ def test_effect_and_rows_find_where_a_direction_acts():
     direction = torch.randn(8)
     if effect(g, regressor, w, to_rows(direction, range(last + 1), last + 1))[0] < 0:
         direction = -direction
-    chosen = choose_rows(g, regressor, w, direction, 0)
-    assert chosen.stop == last + 1  # the one row that acts is among them
+    asked = torch.tensor([1.0, 0.0])
+    assert choose_rows(g, regressor, w, direction, asked).stop == last + 1  # the one row that acts is among them
+    assert choose_rows(g, regressor, w, -direction, -asked).stop == last + 1  # and where less is wanted, too
+    allowed = allowed_in(g, regressor, w, g_rows, asked)
+    assert all(share == pytest.approx(1, abs=1e-4) for share in allowed.values())  # it acts after every space
+    early = to_rows(direction, range(1), last + 1)
+    assert all(allowed_in(g, regressor, w, early, asked)[space.name] == 0 for space in g.spaces[1:])
+
+
+def test_progress_is_the_share_of_what_was_asked():
+    asked = torch.tensor([2.0, -1.0, 0.0])
+    assert progress(torch.stack([asked, 0.5 * asked, torch.tensor([0.0, 0.0, 9.0])]), asked).tolist() == [1, 0.5, 0]

@@ -25,7 +25,6 @@ from ..metrics import ImageFeatures, factor_spread, kid
 from ..objective import Weights
 from ..perceptual import Metric
 from ..scenes import SEGMENTS, codes, render
-from ..segmenters import SceneSegmenter
 from . import gan
 from .factors import FactorRegressor, evaluate_factors, train_factors
 from .loop import as_uint8, predict
@@ -39,8 +38,8 @@ PROFILES = {
     "full": dict(gan=gan.Settings(noise="none", judges="projected", mixing=0.0, path_length_every=16, lr=0.0015,
                                   warm_up=1.0),
                  metric="st-lpips-vgg", lesson=80_000, scenes=30_000, networks=4_000, network_steps=1200,
-                 regressor=12_000, regressor_steps=3000,
-                 inversions=480, inversion_steps=100, predictor_steps=1200, codes=10_000, test=64),
+                 regressor=8_000, regressor_steps=2500,
+                 inversions=512, inversion_steps=100, predictor_steps=1200, codes=10_000, test=64),
     # A minute on a CPU: it shows that every stage runs, and no more.
     "quick": dict(gan=gan.Settings(resolution=64, channel_base=512, channel_max=32, w_dim=256, judges="stylegan2", noise="none",
                                    images=64, batch=4, lesson=4), metric="st-lpips-alex", lesson=64, scenes=32, networks=16,
@@ -172,6 +171,13 @@ def train_predictor_stage(category, out, profile, device):
     write_json(out / "predictor.json", measured)
 
 
+def change_asked(category, name, factors):
+    """What an edit asks of each factor (K,), in standard deviations; NaN: it may do as it pleases."""
+    wanted = EDITS[category].get(name, {name: 1})
+    free = [float("nan") if factor in DEPENDENT[category] else 0.0 for factor in factors]
+    return torch.tensor([float(wanted.get(factor, other)) for factor, other in zip(factors, free)])
+
+
 def directions_stage(category, out, profile, device):
     """Supervised directions for the edits, from factors read off generated images, and the first of PCA."""
     generator = load_generator(out / "generator.safetensors").to(device)
@@ -185,11 +191,12 @@ def directions_stage(category, out, profile, device):
     results, measured = {}, {}
     for name, wanted in EDITS[category].items():
         direction = sum(amount * solved[factor] for factor, amount in wanted.items())
-        index = regressor.names.index(next(iter(wanted)))
-        rows = find.choose_rows(generator, regressor, w[:64], direction, index)
+        asked = change_asked(category, name, regressor.names).to(w)
+        rows = find.choose_rows(generator, regressor, w[:64], direction, asked)
         results[name] = find.to_rows(direction, rows, generator.num_layers)
         change = find.effect(generator, regressor, w[:256], results[name])
-        measured[name] = {"rows": [rows.start, rows.stop], "effect": dict(zip(regressor.names, change.tolist()))}
+        measured[name] = {"rows": [rows.start, rows.stop], "effect": dict(zip(regressor.names, change.tolist())),
+                          "spaces": find.allowed_in(generator, regressor, w[:64], results[name], asked)}
     components, _ = find.pca(generator, 4)
     for i, component in enumerate(components):
         results[f"pca{i + 1}"] = find.to_rows(component, range(generator.num_layers), generator.num_layers)
@@ -271,7 +278,7 @@ def main(arguments=None):
     parser.add_argument("--profile", default="full", choices=list(PROFILES))
     parser.add_argument("--seconds", type=float, default=float("inf"), help="of the GAN's training")
     parser.add_argument("--gan", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help="settings of the GAN to change")
-    parser.add_argument("--start", type=Path, help="generator to begin with")
+    parser.add_argument("--generator", dest="start", type=Path, help="generator to begin with")
     parser.add_argument("--warm", type=float, default=1.0, help="share of the warm-up that it counts for")
     parser.add_argument("--part", type=int, default=0)
     parser.add_argument("--parts", type=int, default=1)
