@@ -78,7 +78,7 @@ def ear(x, y, az, p):
 def eye(x, y, az, p):
     """Distance to the eyeballs (head frame)."""
     x, y, az = x - 0.58, y - 0.06, az - 0.40
-    return (x * x + y * y + az * az).sqrt() - 0.18 - 0.11 * p.eye_size
+    return (x * x + y * y + az * az).sqrt() - 0.165 - 0.10 * p.eye_size
 
 
 def head(x, y, az, p):

@@ -19,7 +19,7 @@ def eyes(part, light, p):
     """Light (3, M) of eyes, how far a point is inside their lids, and in the dark rim about them."""
     (x, y, z), n, d, sun = part.at, part.normal, part.ray, part.sun
     a, sign = z.abs(), torch.sign(z)
-    radius = 0.18 + 0.11 * p.eye_size
+    radius = 0.165 + 0.10 * p.eye_size
     qx, qy, qa = (x - 0.58) / radius, (y - 0.06) / radius, (a - 0.40) / radius
     across, up = 0.975 * qa - 0.22 * qx, qy
     across, up = 0.97 * across + 0.22 * up, 0.97 * up - 0.22 * across       # outer corners higher
