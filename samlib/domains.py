@@ -130,15 +130,16 @@ class Domain:
         """
         return predict(self._need("predictor"), self._need("segmenter"), images, self.tau if tau is None else tau, valid, self.view)
 
-    def edit(self, inversion, strengths):
+    def edit(self, inversion, strengths, published=True):
         """{direction: strength} applied to an Inversion, Sec. 3.4 -> images (N, 3, R, R); several directions add up.
 
         A class of a BigGAN, by its name, is a direction as well: at 1 the image is of that class, at 0.5 halfway (Figure 6).
+        published=False: no ghost of the edit in segments that it does not reach, see `samlib.edit`.
         """
         inversion, directions = inversion.to(self.device), dict(self.directions)
         for name in {*strengths} & {*(getattr(self.generator, "names", None) or ())} - {*directions}:
             directions[name] = self.generator.class_direction(inversion.w_plus, name)
-        return edit(self.generator, inversion, directions, strengths)
+        return edit(self.generator, inversion, directions, strengths, published=published)
 
     def add_directions(self, path):
         """Take the directions of a safetensors file, name -> (L, D), beside those there are; returns their names."""

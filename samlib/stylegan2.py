@@ -235,7 +235,7 @@ class Generator(nn.Module):
         F space keeps its unedited feature f_l, so that the edit reaches it through the later layers only.
 
         published  as it was: the image that the ToRGBs up to f_l summed up is the edited one even inside m_l, so an edit of
-                   early rows shows there a little. False: it is kept inside m_l as well, and such an edit shows not at all.
+                   early rows shows there as a ghost. False: it is kept inside m_l as well, and such an edit shows not at all.
         Both versions run as one batch of 2N: the first half keeps w+, the second carries w+ + direction.
         """
         features.check(self, w_plus, deltas, masks, noise)

@@ -101,6 +101,18 @@ def test_in_a_segment_only_the_rows_after_its_space_have_effect(directions):
     assert late[inside].mean() > 1e-3 and late[outside].mean() > 1e-3
 
 
+def test_no_ghost_of_what_does_not_reach_a_segment(generator, inversion, directions):
+    """As `early` ends before F4, a segment in F4 or F6 stays as it is; as published, early ToRGBs show the edit in it."""
+    masks = {"F4": torch.ones(2, 1, 16, 16), "F6": torch.zeros(2, 1, 32, 32)}
+    whole = Inversion(inversion.w_plus, inversion.images, inversion.deltas, masks)
+    with torch.no_grad():
+        images = generator.synthesis(whole.w_plus, whole.deltas, whole.masks, "none").clamp(-1, 1)
+    assert (edit(generator, whole, directions, {"early": 1.0}) - images).abs().mean() > 1e-3
+    close(edit(generator, whole, directions, {"early": 1.0}, published=False), images)
+    close(sweep(generator, whole, directions, [{"early": 1.0}, {"late": 1.0}], published=False)[0], images)
+    assert (edit(generator, whole, directions, {"late": 1.0}, published=False) - images).abs().mean() > 1e-3
+
+
 def test_a_region_confines_an_edit(generator, inversion, directions):
     region = torch.zeros(2, 64, 64)
     region[0, :, 40:], region[1, :20] = 1, 1
