@@ -131,6 +131,14 @@ class BigGAN(nn.Module):
         return out
 
 
+def initialize(generator: BigGAN):
+    """Orthogonal matrices, as in the paper; gains and offsets small, so that each norm starts as a plain one."""
+    for name, p in generator.named_parameters():
+        if p.ndim > 1:
+            nn.init.orthogonal_(p, 0.1 if name.endswith(("scale.weight", "offset.weight")) else 1.0)
+    nn.init.normal_(generator.embeddings.weight)  # as large as the entries of z
+
+
 @torch.no_grad()
 def standing_statistics(generator: BigGAN, batches: int = 32, batch: int = 64, seed: int = 0) -> None:
     """Fills the batch-norm statistics of every truncation, as those of `batches` of random images with random classes

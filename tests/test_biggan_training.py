@@ -7,6 +7,7 @@ import torch
 
 from samlib import load_generator
 from samlib.scenes.classes import columns
+from samlib.training import biggan_domain
 from samlib.training.biggan import Data, Settings, Training, train
 from samlib.training.biggan_lesson import standardized, teach
 from samlib.training.biggan_scenes import scene_data, scene_lesson, z_of
@@ -14,7 +15,7 @@ from samlib.training.projection import ProjectionDiscriminator
 
 NAMES = ["sedan", "van"]
 SMALL = dict(resolution=16, width=8, z_dim=110, class_dim=4, attention=8, batch=8, lesson_batch=32, lesson=5,
-             metric="st-lpips-alex", ema_images=200)  # fmt: skip
+             metric="st-lpips-alex", ema_images=200, statistics=2)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -119,10 +120,14 @@ def test_the_z_of_scenes_are_normal_and_shared_numbers_share_their_entry(data):
         z_of(torch.rand(2, 93), index["van"], 20)
 
 
-def test_parts_of_the_data_are_the_whole():
-    whole = scene_data(["van"], 4, 16, 110, "cpu")
-    parts = [scene_data(["van"], 4, 16, 110, "cpu", part=i, parts=2) for i in range(2)]
-    assert torch.equal(whole.images[1::2], parts[1].images) and torch.equal(whole.images[::2], parts[0].images)
+def test_parts_of_the_data_are_the_whole_and_what_was_rendered_is_kept(tmp_path, monkeypatch):
+    whole = scene_data(["van"], 5, 16, 110, "cpu")
+    parts = [scene_data(["van"], 5, 16, 110, "cpu", part=i, parts=2, shard=2, keep=tmp_path) for i in range(2)]
+    assert torch.equal(whole.images[[0, 1, 4]], parts[0].images) and torch.equal(whole.images[2:4], parts[1].images)
+    torch.testing.assert_close(whole.z[2:4], parts[1].z, equal_nan=True)
+    monkeypatch.setattr("samlib.training.biggan_scenes.render", None)
+    again = scene_data(["van"], 5, 16, 110, "cpu", part=1, parts=2, shard=2, keep=tmp_path)
+    assert torch.equal(again.images, parts[1].images)
 
 
 def test_the_logit_of_a_class_is_its_own():
@@ -134,3 +139,25 @@ def test_the_logit_of_a_class_is_its_own():
     torch.testing.assert_close(judge(images, torch.tensor([[0.25, 0.75, 0]] * 3)), 0.25 * one + 0.75 * two)
     assert (one - two).abs().min() > 0
     torch.testing.assert_close(judge(images[:1], torch.eye(3)[:1]), one[:1])
+
+
+def test_every_stage_of_the_domain_runs_and_what_is_there_is_not_made_again(tmp_path, capsys):
+    import samlib
+
+    biggan_domain.train(tmp_path, profile="quick", classes=NAMES, device="cpu")
+    made = {path.name for path in tmp_path.iterdir()}
+    assert {result for _, result in biggan_domain.STAGES.values() if result} <= made
+    assert {"classes.png", "inversions.png"} <= made
+    measured = json.loads((tmp_path / "evaluation.json").read_text())
+    assert {*measured} == {"generated", "class_change", "z+", "F2", "F4", "sam"} and {*measured["generated"]} == {*NAMES}
+    domain = samlib.load(tmp_path, "cpu")
+    assert domain.generator.names == tuple(NAMES) and "pose" in domain.directions
+    assert domain.predictor.spaces == ("Z+", "F2", "F4")
+    capsys.readouterr()
+    biggan_domain.train(tmp_path, ["classifier", "directions"], "quick", NAMES, "cpu")
+    assert capsys.readouterr().out.count("is there, skipped") == 2
+
+
+def test_unknown_stages_and_classes_are_told_what_there_is(tmp_path):
+    with pytest.raises(ValueError, match="tank.*evaluate.*sedan"):
+        biggan_domain.train(tmp_path, ["gan"], classes=["tank"])

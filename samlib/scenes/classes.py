@@ -105,6 +105,11 @@ def module_of(name):
     return Variant(CLASSES[name])
 
 
+def category_of(name):
+    """The category of a class; of a category itself."""
+    return CLASSES[name].category if name not in MODULES and name in CLASSES else name
+
+
 def columns(classes):
     """(class -> entry of z for each of its numbers, (K,) long; how many entries there are).
 

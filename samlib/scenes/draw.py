@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from . import clutter, world
-from .classes import module_of
+from .classes import category_of, module_of
 from .noise import uniforms
 from .tracing import box, camera, film, majority, mix, normal, shadow, shrink, trace
 
@@ -148,7 +148,7 @@ def render(category, seed, indices, size=256, challenging=False, device="cpu", b
     if not dtype.is_floating_point:
         raise ValueError(f"dtype is {dtype}: pictures are in [-1, 1], give a floating-point type")
     work = torch.float64 if dtype == torch.float64 else torch.float32
-    field = _fused(category) if compile and torch.device(device).type == "cuda" else module.distance
+    field = _fused(category_of(category)) if compile and torch.device(device).type == "cuda" else module.distance
     _, p, factors = _drawn(category, seed, indices)
     added = clutter.settings(category, seed, indices, module.KINDS) if challenging else None
     images = torch.empty(len(indices), 3, size, size, dtype=dtype, device=device)

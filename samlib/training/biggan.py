@@ -15,9 +15,9 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from torch import distributed, nn
+from torch import distributed
 
-from ..biggan import BigGAN, standing_statistics
+from ..biggan import BigGAN, initialize, standing_statistics
 from ..checkpoints import save_generator
 from .biggan_lesson import teach
 from .gan import FlatAdam, graphed
@@ -45,6 +45,7 @@ class Settings:
     warm_lr: float = 2e-3
     lesson: int = 4000  # steps in which the first blocks alone learn what the codes mean
     lesson_batch: int = 512
+    statistics: int = 8  # batches that the norms' statistics at each truncation are taken from
     settle: float = 0.3  # share of the run, at its end, over which the learning rates fall to a tenth
     seed: int = 0
 
@@ -174,7 +175,7 @@ class Training:
         counters = {name: getattr(self, name) for name in ("steps", "done", "phase", "taught")}
         torch.save({**networks, **counters, "adams": adams}, out / "checkpoint.tmp")
         os.replace(out / "checkpoint.tmp", out / "checkpoint.pt")
-        standing_statistics(self.ema, batches=8, batch=min(self.settings.batch, 64))
+        standing_statistics(self.ema, self.settings.statistics, batch=min(self.settings.batch, 64))
         save_generator(self.ema, out / "generator.safetensors", metadata={"images": self.shown})
 
     def resume(self, out: Path):
@@ -187,14 +188,6 @@ class Training:
                 self.enter(state["phase"])
                 for name, adam in self.adams.items():
                     adam.adam.load_state_dict(state["adams"][name])
-
-
-def initialize(generator: BigGAN):
-    """Orthogonal matrices, as in the paper; gains and offsets small, so that each norm starts as a plain one."""
-    for name, p in generator.named_parameters():
-        if p.ndim > 1:
-            nn.init.orthogonal_(p, 0.1 if name.endswith(("scale.weight", "offset.weight")) else 1.0)
-    nn.init.normal_(generator.embeddings.weight)  # as large as the entries of z
 
 
 def train(data: Data, out: Path | str, settings: Settings = Settings(), seconds: float = float("inf"), lesson=None,  # noqa: B008

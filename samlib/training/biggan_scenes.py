@@ -1,8 +1,12 @@
 """The data of a class-conditional generator, from the built-in scenes: images of each class, and their numbers as z."""
 
+from pathlib import Path
+
 import torch
+from safetensors.torch import load_file, save_file
 from tqdm.auto import tqdm
 
+from .. import paths
 from ..scenes import codes, render
 from ..scenes.classes import columns
 from .biggan import Data
@@ -20,18 +24,32 @@ def z_of(numbers: torch.Tensor, index: torch.Tensor, z_dim: int) -> torch.Tensor
 
 
 def scene_data(names, count: int, size: int, z_dim: int, device, seed: int = 0, part: int = 0, parts: int = 1,
-               challenging: bool = False, chunk: int = 64) -> Data:
-    """`count` scenes of each class, of which this process renders every `parts`-th, from `part` on."""
+               keep=None, shard: int = 500) -> Data:
+    """`count` scenes of each class, of which this process has every `parts`-th shard, from `part` on. keep: a folder for
+    what was rendered, so that the next run need not."""
     names, (index, _) = list(names), columns(tuple(names))
+    starts = range(part * shard, count, parts * shard)
     images, labels, z = [], [], []
     for label, name in enumerate(names):
-        indices = range(part, count, parts)
-        for start in tqdm(range(0, len(indices), chunk), desc=f"rendering {name}", mininterval=5):
-            scenes = render(name, seed, indices[start : start + chunk], size, challenging, device)
-            images.append(as_uint8(scenes.images))
-        labels += [label] * len(indices)
-        z.append(z_of(codes(name, seed, indices)[0], index[name], z_dim))
+        for start in tqdm(starts, desc=f"rendering {name}", mininterval=5):
+            indices = range(start, min(start + shard, count))
+            images.append(_rendered(name, seed, indices, size, device, keep, len(starts) * shard > 3000))
+            z.append(z_of(codes(name, seed, indices)[0], index[name], z_dim))
+            labels += [label] * len(indices)
     return Data(torch.cat(images).to(device), torch.tensor(labels, device=device), names, torch.cat(z).to(device))
+
+
+def _rendered(name, seed, indices, size, device, keep, fused) -> torch.Tensor:
+    """Images (N, 3, size, size) uint8, from the file of an earlier run if there is one."""
+    file = keep and Path(keep) / f"{name}-{seed}-{size}-{indices[0]:06d}-{indices[-1]:06d}.safetensors"
+    if file and file.is_file():
+        return load_file(file, device=str(device))["images"]
+    parts = [indices[i : i + 64] for i in range(0, len(indices), 64)]
+    images = torch.cat([as_uint8(render(name, seed, p, size, device=device, compile=fused).images) for p in parts])
+    if file:
+        with paths.atomic_file(file) as temporary:
+            save_file({"images": images}, temporary)
+    return images
 
 
 def scene_lesson(names, count: int, z_dim: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

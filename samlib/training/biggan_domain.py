@@ -1,0 +1,209 @@
+"""The domain biggan-scenes, stage by stage, each from the files of those before it.
+
+    gan -> classifier, segmenter, factors -> inversions -> predictor, directions -> domain -> evaluate
+
+A stage writes its files into the output folder when it is done; what is there is not made again. `gan` runs on several
+GPUs under torchrun; `inversions` takes a part of the images, so that several GPUs can share it.
+"""
+
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import distributed
+
+from .. import directions as find
+from ..checkpoints import load_generator, save_tensors
+from ..classifier import SceneClassifier
+from ..objective import Weights
+from ..perceptual import Metric
+from ..scenes import FACTORS, SEGMENTS
+from ..scenes.classes import CLASSES, names
+from . import biggan
+from .biggan_evaluate import evaluate_stage
+from .biggan_scenes import scene_data, scene_lesson
+from .category import GAN_SEED, INVERSION_SEED, NETWORK_SEED, TEST_SEED, scenes, train_predictor_stage, write_json
+from .classifier import evaluate_classifier, train_classifier
+from .factors import FactorRegressor, evaluate_factors, train_factors
+from .predictor import inversion_dataset
+from .segmenter import evaluate_segmenter, train_segmenter
+
+PROFILES = {
+    "full": dict(gan=biggan.Settings(), scenes=6_000, lesson=20_000, networks=800, classifier_steps=1500, network_steps=2000,
+                 factor_steps=3000, metric="st-lpips-vgg", inversions=96, inversion_steps=150, predictor_steps=1500,
+                 codes=8_000, test=8, steps=200),
+    # A minute on a CPU: it shows that every stage runs, and no more.
+    "quick": dict(gan=biggan.Settings(resolution=64, width=8, attention=16, class_dim=8, images=32, batch=8, lesson=2,
+                                      lesson_batch=16, statistics=1, metric="st-lpips-alex"), scenes=4, lesson=16, networks=4,
+                  classifier_steps=3, network_steps=3, factor_steps=3, metric="st-lpips-alex", inversions=2, inversion_steps=2,
+                  predictor_steps=2, codes=16, test=1, steps=2),
+}  # fmt: skip
+# How it inverts, as in its domain.json. z has variance 1, so these weights are on another scale than those of W.
+INVERSION = {"weights": Weights(gaussian=1e-5, spread=1e-4), "learning_rate": 0.1, "delta_learning_rate": 0.05}
+TAU = 0.2
+
+
+def common_factors(classes) -> list[str]:
+    """Factors that every class has, so that a change of class can be asked to keep them."""
+    categories = {CLASSES[name].category for name in classes}
+    return [name for name in FACTORS[min(categories)] if all(name in FACTORS[category] for category in categories)]
+
+
+def all_segments(classes) -> list[str]:
+    """The segments of all classes' categories, each name once."""
+    return list(dict.fromkeys(segment for name in classes for segment in SEGMENTS[CLASSES[name].category]))
+
+
+def scenes_of(classes, count, size, seed, device, kinds=("ordinary",)):
+    """`count` scenes of each class and kind: images, segments numbered as in `all_segments`, common factors, labels (N,)."""
+    segments, common, parts = all_segments(classes), common_factors(classes), []
+    for kind in kinds:
+        for label, name in enumerate(classes):
+            images, ids, factors = scenes(name, range(count), size, seed, device, kind == "challenging")
+            number = torch.tensor([segments.index(s) for s in SEGMENTS[CLASSES[name].category]], device=ids.device)
+            values = torch.stack([factors[factor] for factor in common], 1)
+            parts.append((images, number[ids.long()], values, torch.full((count,), label)))
+    images, ids, values, labels = (torch.cat(column) for column in zip(*parts))
+    return images, ids, dict(zip(common, values.unbind(1))), labels
+
+
+def gan_stage(classes, out, profile, device, seconds=float("inf")):
+    """The generator. Each process of a torchrun renders its own share of the scenes."""
+    rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    if world > 1:
+        torch.cuda.set_device(rank)
+        device = torch.device("cuda", rank)
+        distributed.init_process_group("nccl", device_id=device)
+    s, begin = profile["gan"], time.monotonic()
+    data = scene_data(classes, profile["scenes"], s.resolution, s.z_dim, device, GAN_SEED, rank, world, keep=out / "scenes")
+    lesson = scene_lesson(classes, profile["lesson"], s.z_dim, GAN_SEED)
+    biggan.train(data, out, s, seconds - (time.monotonic() - begin), lesson, on_report=lambda training, row: print(row, flush=True))
+    if world > 1:
+        distributed.destroy_process_group()
+
+
+def classifier_stage(classes, out, profile, device):
+    size, both = profile["gan"].resolution, ("ordinary", "challenging")
+    images, _, _, labels = scenes_of(classes, profile["networks"], size, NETWORK_SEED, device, both)
+    model, _ = train_classifier(images, labels, classes, steps=profile["classifier_steps"], device=device)
+    measured = {}
+    for kind in both:
+        images, _, _, labels = scenes_of(classes, 4 * profile["test"], size, TEST_SEED, device, (kind,))
+        measured[kind] = evaluate_classifier(model, images, labels)
+    model.save(out / "classifier.safetensors")
+    write_json(out / "classifier.json", measured)
+
+
+def segmenter_stage(classes, out, profile, device):
+    size, both = profile["gan"].resolution, ("ordinary", "challenging")
+    images, segments, _, _ = scenes_of(classes, profile["networks"] // 2, size, NETWORK_SEED, device, both)
+    model, _ = train_segmenter(images, segments, all_segments(classes), steps=profile["network_steps"], device=device)
+    measured = {kind: evaluate_segmenter(model, *scenes_of(classes, profile["test"], size, TEST_SEED, device, (kind,))[:2])
+                for kind in both}  # fmt: skip
+    model.save(out / "segmenter.safetensors")
+    write_json(out / "segmenter.json", measured)
+
+
+def factors_stage(classes, out, profile, device):
+    """A regressor of the factors that all classes have: it tells whether a change of class keeps them."""
+    size = profile["gan"].resolution
+    images, _, factors, _ = scenes_of(classes, profile["networks"], size, NETWORK_SEED, device)
+    model, _ = train_factors(images, factors, steps=profile["factor_steps"], device=device)
+    images, _, factors, _ = scenes_of(classes, 4 * profile["test"], size, TEST_SEED, device)
+    model.save(out / "factors.safetensors")
+    write_json(out / "factors.json", evaluate_factors(model, images, factors))
+
+
+def inversions_stage(classes, out, profile, device, part=0, parts=1):
+    """Single-space inversions of scenes, half of them challenging (Sec. 3.1), and of the held-out test scenes."""
+    generator, metric = load_generator(out / "generator.safetensors").to(device), Metric(profile["metric"]).to(device)
+    generator.classify = SceneClassifier.load(out / "classifier.safetensors", device).forward
+    options = INVERSION | ({"precision": torch.bfloat16} if device.type == "cuda" else {})
+    for name, seed, count in (("inversions", INVERSION_SEED, profile["inversions"]), ("test", TEST_SEED, profile["test"])):
+        for kind in ("challenging", "ordinary"):
+            images = scenes_of(classes, count, generator.resolution, seed, device, (kind,))[0][part::parts]
+            inversion_dataset(generator, metric, images, out / f"{name}-{kind}-{part}", steps=profile["inversion_steps"], **options)
+
+
+@torch.inference_mode()
+def directions_stage(classes, out, profile, device):
+    """A direction in Z for each factor that all classes have, from factors read off generated images (see `directions`)."""
+    generator = load_generator(out / "generator.safetensors").to(device)
+    regressor = FactorRegressor.load(out / "factors.safetensors", device)
+    random = torch.Generator().manual_seed(0)
+    z = torch.randn(profile["codes"], generator.z_dim, generator=random).to(device)
+    labels = (torch.arange(len(z)) % len(classes)).to(device)
+    read = torch.cat([regressor(generator.synthesis(generator.mapping(a, classes=b))) for a, b in zip(z.split(64), labels.split(64))])
+    solved = find.supervised(z, read)
+    found = {name: generator.z_direction(direction) for name, direction in zip(regressor.names, solved)}
+    codes = generator.mapping(z[:256], classes=labels[:256])[:, 0]
+    measured = {name: dict(zip(regressor.names, find.effect(generator, regressor, codes, direction).tolist()))
+                for name, direction in found.items()}  # fmt: skip
+    save_tensors(found, out / "directions.safetensors", half=False)
+    write_json(out / "directions.json", measured)
+
+
+def domain_stage(classes, out, profile, device):
+    weights = {"gaussian": INVERSION["weights"].gaussian, "spread": INVERSION["weights"].spread}
+    write_json(out / "domain.json", {"tau": TAU, "metric": profile["metric"], "steps": profile["steps"], "weights": weights,
+                                     "learning_rate": INVERSION["learning_rate"]})
+
+
+STAGES = {
+    "gan": (gan_stage, "generator.safetensors"),
+    "classifier": (classifier_stage, "classifier.safetensors"),
+    "segmenter": (segmenter_stage, "segmenter.safetensors"),
+    "factors": (factors_stage, "factors.safetensors"),
+    "inversions": (inversions_stage, None),  # resumes by itself, file by file
+    "predictor": (train_predictor_stage, "predictor.safetensors"),
+    "directions": (directions_stage, "directions.safetensors"),
+    "domain": (domain_stage, "domain.json"),
+    "evaluate": (evaluate_stage, "evaluation.json"),
+}
+
+
+def train(out, stages=tuple(STAGES), profile: str = "full", classes=None, device=None, **options):
+    """Runs `stages` in order into the folder `out`; a stage whose file is there is skipped. classes: of samlib.scenes.classes;
+    None: all there are. Prints what it measures."""
+    classes = list(classes or names())
+    if unknown := [s for s in stages if s not in STAGES] + [c for c in classes if c not in names()]:
+        raise ValueError(f"no stage or class {', '.join(unknown)}; there are {', '.join(STAGES)}, and {', '.join(names())}")
+    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    if device.type == "cuda":
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.benchmark = True
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    for name in stages:
+        run, result = STAGES[name]
+        if result and (out / result).exists() and name != "gan":  # gan goes on from its checkpoint
+            print(f"{name}: {result} is there, skipped")
+            continue
+        begin = time.monotonic()
+        wanted = {"gan": ("seconds",), "inversions": ("part", "parts")}.get(name, ())
+        run(classes, out, PROFILES[profile], device, **{k: v for k, v in options.items() if k in wanted})
+        print(f"{name}: {time.monotonic() - begin:.0f} s", flush=True)
+
+
+def main(arguments=None):
+    import argparse
+    import ast
+
+    parser = argparse.ArgumentParser(prog="python -m samlib.training.biggan_domain", description=__doc__.split("\n")[0])
+    parser.add_argument("stages", nargs="*", default=list(STAGES))
+    parser.add_argument("--out", required=True)
+    parser.add_argument("--profile", default="full", choices=list(PROFILES))
+    parser.add_argument("--classes", nargs="+", help="of samlib.scenes.classes; all there are")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="of the GAN's training")
+    parser.add_argument("--gan", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help="settings of the GAN to change")
+    parser.add_argument("--part", type=int, default=0)
+    parser.add_argument("--parts", type=int, default=1)
+    a = parser.parse_args(arguments)
+    changed = {name: ast.literal_eval(value) for name, _, value in (text.partition("=") for text in a.gan)}
+    PROFILES[a.profile]["gan"] = replace(PROFILES[a.profile]["gan"], **changed)
+    train(a.out, a.stages, a.profile, a.classes, seconds=a.seconds, part=a.part, parts=a.parts)
+
+
+if __name__ == "__main__":
+    main()

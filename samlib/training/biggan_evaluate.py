@@ -1,0 +1,63 @@
+"""What a trained biggan-scenes can do: a grid of its classes, how well each space fits, and what a change of class keeps."""
+
+import torch
+
+from ..domains import load
+from ..edit import edit
+from ..metrics import psnr
+from .category import TEST_SEED, save_grid, write_json
+from .factors import FactorRegressor
+from .loop import as_float
+
+KEEPS = 0.5  # standard deviations of the data: a factor that moved less has been kept
+
+
+@torch.inference_mode()
+def class_grid(generator, columns: int = 8, seed: int = 0) -> torch.Tensor:
+    """Images of `columns` z, one z a column, in every class, one class a row: (K * columns, 3, R, R)."""
+    z = torch.randn(columns, generator.z_dim, generator=torch.Generator().manual_seed(seed)).to(generator.w_avg)
+    return torch.cat([generator.synthesis(generator.mapping(z, classes=i)) for i in range(generator.config["classes"])])
+
+
+@torch.inference_mode()
+def told_right(generator, count: int = 64, seed: int = 1) -> dict[str, float]:
+    """Share of generated images of each class that `generator.classify` finds to be of it."""
+    z = torch.randn(count, generator.z_dim, generator=torch.Generator().manual_seed(seed)).to(generator.w_avg)
+    shares = [(generator.classify(generator.synthesis(generator.mapping(z, classes=i))) == i).double().mean()
+              for i in range(generator.config["classes"])]  # fmt: skip
+    return dict(zip(generator.names, map(float, shares)))
+
+
+@torch.inference_mode()
+def class_change(domain, regressor, inversion, labels: torch.Tensor) -> dict[str, float]:
+    """Of inverted images (N,) with these class ids: the share that the class after theirs is found in once it is asked for
+    (`changed`), that keeps its pose then (`pose_kept`), and that does both. Images are compared with their inversions."""
+    generator = domain.generator
+    wanted = (labels.to(domain.device) + 1) % generator.config["classes"]
+    change = {"next": generator.class_direction(inversion.w_plus, wanted)}
+    images = edit(generator, inversion, change, {"next": 1.0})
+    changed = generator.classify(images) == wanted
+    pose = regressor.names.index("pose")
+    kept = (regressor(images) - regressor(inversion.images))[:, pose].abs() < KEEPS
+    return {name: float(x.double().mean()) for name, x in (("changed", changed), ("pose_kept", kept), ("both", changed & kept))}
+
+
+def evaluate_stage(classes, out, profile, device):
+    """evaluation.json and grids: classes.png; inversions.png, rows: challenging scenes, then z+, F2, F4 and sam of them."""
+    from .biggan_domain import scenes_of  # which lists this stage
+
+    domain, regressor = load(out, device), FactorRegressor.load(out / "factors.safetensors", device)
+    save_grid(class_grid(domain.generator), out / "classes.png", 8)
+    measured = {"generated": told_right(domain.generator)}
+    images, _, _, labels = scenes_of(classes, profile["test"], domain.generator.resolution, TEST_SEED, device)
+    found = domain.invert(as_float(images), "z+", classes=labels, progress=False)
+    measured["class_change"] = class_change(domain, regressor, found, labels)
+    hard = as_float(scenes_of(classes, profile["test"], domain.generator.resolution, TEST_SEED, device, ("challenging",))[0])
+    rows = [hard[:8]]
+    for method in ("z+", "F2", "F4", "sam"):
+        inversion = domain.invert(hard, method, progress=False)
+        distance = domain.metric(hard, inversion.images)
+        measured[method] = {"psnr": float(psnr(hard, inversion.images).mean()), "lpips": float(distance.mean())}
+        rows.append(inversion.images[:8])
+    save_grid(torch.cat(rows), out / "inversions.png", len(hard[:8]))
+    write_json(out / "evaluation.json", measured)
