@@ -33,16 +33,17 @@ def seen(s, *names):
 
 def varied(values, count=4, size=48, **fixed):
     """Scenes that differ in some factors alone: one Scenes for each of `values`, dictionaries of factors."""
-    module, results = draw.module_of("faces"), []
-    for value in values:
-        def sample(u, changed={**fixed, **value}):
+    module = draw.module_of("faces")
+    original = module.sample
+
+    def with_factors(changed):
+        def sample(u):
             f, own = original(u)
             return {k: torch.full_like(v, changed[k]) if k in changed else v for k, v in f.items()}, own
-        original = module.sample
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(module, "sample", sample)
-            results.append(scenes.render("faces", 8, range(count), size))
-    return results
+            return scenes.render("faces", 8, range(count), size)
+    return [with_factors({**fixed, **value}) for value in values]
 
 
 def test_factors_in_their_ranges(ordinary):
@@ -98,7 +99,8 @@ def test_every_class_is_met(ordinary, challenging):
 
 
 @pytest.mark.parametrize("factor, classes, values", [
-    ("glasses", ["glasses"], (0.0, 1.0)), ("brows", ["brows"], (0.0, 1.0)), ("smile", ["mouth"], (0.0, 1.0)), ("lips", ["mouth"], (0.0, 1.0)),
+    ("glasses", ["glasses"], (0.0, 1.0)), ("brows", ["brows"], (0.0, 1.0)), ("smile", ["mouth"], (0.0, 1.0)),
+    ("lips", ["mouth"], (0.0, 1.0)),
     ("hair_length", ["hair"], (0.0, 1.0)), ("hair_volume", ["hair"], (0.0, 1.0)), ("eyes", ["eyes"], (0.0, 1.0)),
     ("width", ["skin", "eyes", "brows", "mouth"], (0.92, 1.08))])
 def test_one_factor_moves_its_segment(factor, classes, values):

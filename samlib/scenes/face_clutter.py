@@ -1,4 +1,4 @@
-"""What challenging pictures of faces add: hands and microphones before them, hats, scarves, masks, paint, placards, odd light, other people.
+"""What challenging pictures of faces add: hands, microphones, hats, scarves, masks, paint, placards, odd light, other people.
 
 Flat things are laid over the picture in its own measure (u right, v up, the edges at 1); what is worn is worked into what the rays
 have met. Nothing is moved.
@@ -62,8 +62,9 @@ def _microphone(canvas, p, c, u, v):
     x, y = u - 0.5 * (c.own4 - 0.5), v + 0.62 - 0.15 * c.own5
     lean = 0.5 * (c.own4 - 0.5)
     _rounded(canvas, _capsule(x, y, lean, -0.9, 0.0, 0.0, 0.085), color(u, 0.03, 0.03, 0.032), p, c.has_microphone, "object")
-    mesh = 0.35 + 0.9 * torch.maximum(_line((x * 22 + y * 22).remainder(1) - 0.5, 0.2, 0.2), _line((x * 22 - y * 22).remainder(1) - 0.5, 0.2, 0.2))
-    _rounded(canvas, (x * x + y * y + 1e-9).sqrt() / 0.17, mix(c.object_color1, color(u, 0.35, 0.35, 0.36), mesh), p, c.has_microphone, "object")
+    wires = [_line((x * 22 + s * y * 22).remainder(1) - 0.5, 0.2, 0.2) for s in (1, -1)]
+    mesh = mix(c.object_color1, color(u, 0.35, 0.35, 0.36), 0.35 + 0.9 * torch.maximum(*wires))
+    _rounded(canvas, (x * x + y * y + 1e-9).sqrt() / 0.17, mesh, p, c.has_microphone, "object")
 
 
 def _worn(canvas, p, c, u, v):
@@ -107,7 +108,7 @@ def _face_paint(canvas, p, c):
     dots = step(0.42, 0.36, (((z * 4).remainder(1) - 0.5) ** 2 + ((y * 4).remainder(1) - 0.5) ** 2).sqrt())
     flame = step(0.5, 0.54, fbm(z.abs() * 1.2 + c.bush, y * 0.7) + 0.3 * (z.abs() - 0.4))
     kind = c.mural_kind
-    pattern = torch.where(kind == 0, torch.maximum(bars, 0 * half), torch.where(kind == 1, half, torch.where(c.own7 > 0.5, dots, flame)))
+    pattern = torch.where(kind == 0, bars, torch.where(kind == 1, half, torch.where(c.own7 > 0.5, dots, flame)))
     tint = mix(c.mural_a, c.mural_b, step(-0.3, -0.25, y))
     canvas.light = mix(canvas.light, canvas.light * tint / p.skin.clamp(min=0.08), pattern * skin * 0.9 * c.has_paint)
 
@@ -115,11 +116,12 @@ def _face_paint(canvas, p, c):
 def _sign(canvas, p, c, u, v):
     """A placard with writing, held before the chest, or hung behind."""
     near = c.sign_front1
-    x, y = u - 0.35 * c.sign_u1 / 2.2, v + torch.where(near > 0.5, 0.86, -0.45 - 0 * near)
+    x, y = u - 0.35 * c.sign_u1 / 2.2, v + torch.where(near > 0.5, 0.86, -0.45)
     plate = torch.maximum(x.abs() - 0.72 * c.sign_size1, y.abs() - 0.30)
     ink = _glyphs(x + 4, y, 0.20, c.sign_seed1) * (plate < -0.05)
     rim = step(0.012, -0.012, plate.abs() - 0.025)
-    face = mix(mix(color(u, 0.8, 0.8, 0.76) + 0 * c.sign_color0, c.sign_color0, (c.sign_kind1 > 1).to(u.dtype)), c.sign_color2 * 0.3, torch.maximum(rim, ink))
+    face = torch.where((c.sign_kind1 > 1)[..., None], c.sign_color0, color(u, 0.8, 0.8, 0.76))
+    face = mix(face, c.sign_color2 * 0.3, torch.maximum(rim, ink))
     canvas.put(_lit(face, p), step(0.012, -0.012, plate) * c.has_sign, torch.where(near > 0.5, 5.0, 40.0) + 0 * u, "sign")
 
 
@@ -127,22 +129,15 @@ def _crowd(canvas, p, c, u, v):
     """Heads and shoulders of other people behind."""
     for k, side in enumerate((-1.0, 1.0)):
         x, y = u - side * (0.70 + 0.25 * c[f"own{2 * k}"]), v - 0.5 * c[f"own{2 * k + 1}"] + 0.25
-        shoulders = ((x / 0.62) ** 2 + ((y + 1.05).clamp(min=0) / 0.5) ** 2 + 1e-9).sqrt()
+        oval = lambda a, b, wide, high: ((a / wide) ** 2 + (b / high) ** 2 + 1e-9).sqrt()
         tone = torch.lerp(color(u, 0.42, 0.28, 0.21), color(u, 0.10, 0.06, 0.04), c[f"own{k + 4}"][..., None])
-        shade = lambda r: (0.4 + 0.7 * (1 - r.clamp(0, 1) ** 2).sqrt()).unsqueeze(-2)
-        there = torch.full_like(u, 30.0) - k
-        put = lambda r, albedo: canvas.put(_lit(albedo, p) * shade(r), step(1.03, 0.97, r) * c.has_crowd, there, "person")
-        put(shoulders, c[f"pole_color{k}"])
-        there = there - 0.1
-        put(_capsule(x, y, 0.0, -0.7, 0.0, -0.3, 0.17), tone)
-        there = there - 0.1
-        put(((x / 0.36) ** 2 + ((y - 0.08) / 0.44) ** 2 + 1e-9).sqrt(), c[f"object_color{k}"] * 0.25)
-        there = there - 0.1
-        put(((x / 0.29) ** 2 + ((y + 0.06) / 0.40) ** 2 + 1e-9).sqrt(), tone)
-        for eye in (-0.11, 0.11):
-            there = there - 0.1
-            put((((x - eye) / 0.05) ** 2 + ((y + 0.02) / 0.022) ** 2 + 1e-9).sqrt(), tone * 0.15)
-        put((((x) / 0.10) ** 2 + ((y + 0.24) / 0.025) ** 2 + 1e-9).sqrt(), tone * color(u, 0.7, 0.3, 0.3))
+        layers = ((oval(x, (y + 1.05).clamp(min=0), 0.62, 0.5), c[f"pole_color{k}"]),          # shoulders, neck, hair, face
+                  (_capsule(x, y, 0.0, -0.7, 0.0, -0.3, 0.17), tone), (oval(x, y - 0.08, 0.36, 0.44), c[f"object_color{k}"] * 0.25),
+                  (oval(x, y + 0.06, 0.29, 0.40), tone), (oval(x - 0.11, y + 0.02, 0.05, 0.022), tone * 0.15),
+                  (oval(x + 0.11, y + 0.02, 0.05, 0.022), tone * 0.15), (oval(x, y + 0.24, 0.10, 0.025), tone * color(u, 0.7, 0.3, 0.3)))
+        for i, (r, albedo) in enumerate(layers):
+            shade = (0.4 + 0.7 * (1 - r.clamp(0, 1) ** 2).sqrt()).unsqueeze(-2)
+            canvas.put(_lit(albedo, p) * shade, step(1.03, 0.97, r) * c.has_crowd, torch.full_like(u, 30.0 - k - 0.1 * i), "person")
 
 
 def _light(canvas, p, c, u, v):

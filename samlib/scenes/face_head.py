@@ -8,9 +8,9 @@ import torch
 
 from .tracing import smax, smin, step
 
-SHAPE = ("width", "jaw", "chin", "nose", "nose_wide", "nose_slim", "eye_wide", "eye_up", "eye_low", "brow_low", "lip", "mouth", "lift", "gap", "cheek", "sag",
-         "roll_c", "roll_s", "turn_c", "turn_s", "nod_c", "nod_s", "neck", "shoulder", "hair", "top", "fall", "flare", "fringe", "part", "recede",
-         "frame")
+SHAPE = ("width", "jaw", "chin", "nose", "nose_wide", "eye_wide", "eye_up", "eye_low", "brow_low", "lip", "mouth", "lift",
+         "gap", "cheek", "roll_c", "roll_s", "turn_c", "turn_s", "nod_c", "nod_s", "neck", "shoulder", "hair", "top", "fall",
+         "flare", "fringe", "part", "recede", "frame")
 EYE_X, EYE_Z, EYE = 0.70, 0.315, 0.128
 
 
@@ -26,7 +26,7 @@ def fold(z):
 
 
 def ball(a, b, c):
-    return (a * a + b * b + c * c + 1e-9).sqrt()
+    return (a * a + b * b + c * c).sqrt()
 
 
 def local(x, y, z, p):
@@ -45,7 +45,7 @@ def lids(y, az, p):
 
 
 def mouth(y, az, p):
-    """Height over the line between the lips, half the width of their slit, height over the nearer edge of it, and a taper to the corners."""
+    """Height over the line between the lips, half the width of their slit, height over its nearer edge, and a taper to the corners."""
     w = az / p.mouth
     taper = (1 - w * w).clamp(min=0)
     v = y + 0.675 - p.lift * (az * az * 6 - 0.15)
@@ -71,18 +71,17 @@ def skin(x, y, az, p):
 
 
 def relief(y, az, p):
-    """Height of brow, cheeks and jowls; hollow of the eyes."""
+    """Height of brow and cheeks over the hollow of the eyes."""
     brow = 0.036 * hill((az - 0.24) / 0.20, (y - 0.20 + p.brow_low) / 0.085)
     socket = 0.066 * hill((az - 0.22) / 0.16, (y - 0.02) / 0.11)
     cheek = p.cheek * hill((az - 0.44) / 0.19, (y + 0.22) / 0.17)
-    jowl = p.sag * hill((az - 0.36) / 0.13, (y + 0.86) / 0.14)
-    return brow - socket + cheek + jowl
+    return brow - socket + cheek
 
 
 def nose(x, y, az, p):
     h = ((0.12 - y) / 0.49).clamp(0, 1)
     g = h * h
-    bridge = ball(az * p.nose_slim, x - 0.885 - p.nose * h * (0.12 + 0.085 * h), y - 0.12 + 0.49 * h) - 0.056 - 0.042 * g
+    bridge = ball(az * (0.138 / p.nose_wide), x - 0.885 - p.nose * h * (0.12 + 0.085 * h), y - 0.12 + 0.49 * h) - 0.056 - 0.042 * g
     wing = (ball(az - p.nose_wide, (y + 0.39) * 1.15, (x - 0.955 - 0.04 * p.nose) * 0.8) - 0.066) * 0.9
     return smin(bridge, wing, 0.06)
 
@@ -104,7 +103,7 @@ def face(x, y, az, bone, p):
 def ear(x, y, az):
     a = az - 0.695 + 0.40 * (x + 0.05)
     b, c = (y + 0.12 + 0.2 * x) * (0.58 - 0.12 * y), x + 0.09
-    return smax((b * b + c * c + 1e-9).sqrt() - 0.16, a.abs() - 0.030, 0.05)
+    return smax((b * b + c * c).sqrt() - 0.16, a.abs() - 0.030, 0.05)
 
 
 def torso(x, y, z, p):
@@ -114,7 +113,7 @@ def torso(x, y, z, p):
     x, y = p.nod_c * x - p.nod_s * y, p.nod_c * y + p.nod_s * x
     az = z.abs()
     lean = x - 0.12 * y
-    neck = torch.maximum((az * az + lean * lean + 1e-9).sqrt() - p.neck - 0.05 * y * y, y - 0.25)
+    neck = torch.maximum((az * az + lean * lean).sqrt() - p.neck, y - 0.25)
     h = ((az - 0.15) / 1.25).clamp(0, 1)
     across, rise, deep = az - 0.15 - 1.25 * p.shoulder * h, (y + 1.16 + 0.32 * h).clamp(min=0), (x + 0.05) * 0.75
     line = y + 0.66 + 0.30 * x - 0.25 * az
@@ -126,12 +125,12 @@ def mane(x, y, z, bone, p):
     az = z.abs()
     front = x - y - 0.30 + p.recede * hill((az - 0.48) / 0.24, (y - 0.50) / 0.30)      # behind this hair grows
     parting = hill((z - p.part) / 0.30)
-    strand = torch.sin(z * 40 + 9 * x + 2 * torch.sin(z * 13 + 4 * y))
+    strand = torch.sin(z * (38 + 9 * y) + 9 * x + 5 * parting)
     depth = p.fringe * (1 - parting) + 0.04 * strand - front
-    thick = (p.hair + p.top * (y - 0.2).clamp(min=0)) * (depth.clamp(min=0) / (depth + 0.8).clamp(min=0.8) * 1.4) * (1 - 0.15 * parting)
+    thick = (p.hair + p.top * (y - 0.2).clamp(min=0)) * (depth.clamp(min=0) / (depth + 0.8).clamp(min=0.8) * 1.4)
     cap = torch.maximum(bone + 0.02 - (0.032 + 0.006 * strand) * step(-0.04, 0.14, depth) - thick, -0.40 - y)
     a, c = az / (p.flare + 0.5 * p.hair), (x + 0.12) / 0.80
-    column = ((a * a + c * c + 1e-9).sqrt() - 1) * 0.6 - 0.006 * strand
+    column = ((a * a + c * c).sqrt() - 1) * 0.6 - 0.006 * strand
     column = smax(smax(column, x - 0.24 - 0.1 * y, 0.15), torch.maximum(p.fall - y, y - 0.45), 0.12)
     return smin(cap, column, 0.12)
 
@@ -140,10 +139,10 @@ def glasses(x, y, az, p):
     """Distance to the frame, and within the plane of the lenses to their rims: rounded squares, a bridge, and arms to the ears."""
     bend = x - 0.965 + 0.25 * az * az
     a, b = (az - 0.325).abs() - 0.12, (y + 0.035).abs() - 0.07
-    ring = (a.clamp(min=0) ** 2 + b.clamp(min=0) ** 2 + 1e-9).sqrt() + torch.maximum(a, b).clamp(max=0) - 0.11
+    ring = (a.clamp(min=0) ** 2 + b.clamp(min=0) ** 2).sqrt() + torch.maximum(a, b).clamp(max=0) - 0.11
     flat = torch.minimum(ring.abs(), torch.maximum((y - 0.03).abs(), az - 0.11))
     arm = torch.maximum(torch.maximum((az - 0.70 + 0.12 * x * x).abs(), (y - 0.03).abs()), (x - 0.40).abs() - 0.50)
-    return torch.minimum((flat * flat + bend * bend + 1e-9).sqrt(), arm + 0.004) - p.frame, ring
+    return torch.minimum((flat * flat + bend * bend).sqrt(), arm + 0.004) - p.frame, ring
 
 
 def parts(x, y, z, p):

@@ -37,7 +37,8 @@ def eyeball(y, z, upper, p):
 
 def complexion(x, y, z, az, p):
     """Albedo of bare skin: red cheeks, nose and ears, mottling, freckles, shadows about the eyes."""
-    red = hill((az - 0.38) / 0.17, (y + 0.28) / 0.15) + 0.8 * hill(az / 0.13, (y + 0.38) / 0.10) + 0.5 * hill(az / 0.2, (y + 1.0) / 0.12) + 0.7 * step(0.2, 0.0, x)
+    red = hill((az - 0.38) / 0.17, (y + 0.28) / 0.15) + 0.8 * hill(az / 0.13, (y + 0.38) / 0.10)
+    red = red + 0.5 * hill(az / 0.2, (y + 1.0) / 0.12) + 0.7 * step(0.2, 0.0, x)
     blotch, fine = fbm(z * 2.3 + 5, y * 2.3 + 3) - 0.5, fbm(z * 11 + 2, y * 11) - 0.5
     albedo = p.skin * (1 + 0.16 * blotch + 0.14 * fine).unsqueeze(-2)
     albedo = darken(albedo, -0.02, 0.20, 0.16, (red * (0.15 + 0.9 * p.redness) + 0.5 * blotch).clamp(0, 1.5))
@@ -125,7 +126,8 @@ def face(x, y, z, n, p, soft):
     albedo = complexion(x, y, z, az, p) * (1 - dark.clamp(0, 0.6)).unsqueeze(-2)
     gloss = 0.6 + 0.5 * hill(az / 0.12, (y + 0.30) / 0.25) + 0.4 * hill(az / 0.35, (y - 0.45) / 0.2)
     albedo, lip, inside, hairy = _paint_mouth(albedo, x, y, z, az, soft, p)
-    nostril = hill((az - 0.52 * p.nose_wide) / 0.036, (y + 0.456) / 0.020) * step(0.85, 0.95, x) + 0.6 * step(0.2, 0.8, -n[1]) * hill((az - 0.06) / 0.05, (y + 0.46) / 0.04)
+    nostril = hill((az - 0.52 * p.nose_wide) / 0.036, (y + 0.456) / 0.020) * step(0.85, 0.95, x)
+    nostril = nostril + 0.6 * step(0.2, 0.8, -n[1]) * hill((az - 0.06) / 0.05, (y + 0.46) / 0.04)
     albedo = mix(albedo, color(z, 0.03, 0.010, 0.007).expand_as(albedo), (nostril * 0.7).clamp(0, 1))
     upper, lower = lids(y, az, p)
     albedo, lash = _paint_eyes(albedo, x, y, az, upper, lower, p)

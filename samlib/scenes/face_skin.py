@@ -7,8 +7,9 @@ from .face_paint import CLASSES, ID  # noqa: F401 (part of the category)
 from .noise import fbm
 from .tracing import mix, stack, step
 
-SHADING = SHAPE + ("sun_x", "sun_y", "sun_z", "sunlight", "ambient", "bounce", "skin", "redness", "freckles", "hair_color", "wave", "brow", "brow_color",
-                   "beard", "old", "smile", "gaze_z", "gaze_y", "iris", "lip_color", "shirt", "frame_color", "glare", "solid", "lapel", "jacket")
+SHADING = SHAPE + ("sun_x", "sun_y", "sun_z", "sunlight", "ambient", "bounce", "skin", "redness", "freckles", "hair_color", "wave",
+                   "brow", "brow_color", "beard", "old", "smile", "gaze_z", "gaze_y", "iris", "lip_color", "shirt", "frame_color", "glare",
+                   "solid", "lapel", "jacket")
 
 
 def _dot(a, b):
@@ -36,7 +37,7 @@ def _lens(x, y, z, d, p):
 
 
 def _surface(x, y, z, n, p, soft):
-    """What a head is made of: albedo (3, M), gloss, tilt, segment, covers of bare skin, hair, frame and eye, the hair's strands and shift."""
+    """Albedo (3, M), gloss, tilt and segment of a head; covers of bare skin, hair, frame and eye; the hair's strands and shift."""
     front, eye, lobe, body, mane, frame, line = parts(x, y, z, p)
     hx, hy, hz = local(x, y, z / p.width, p)
     skin = torch.minimum(torch.minimum(front, lobe), body)

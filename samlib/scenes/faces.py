@@ -76,13 +76,14 @@ def settings(u, f, own):
 def _features(f, v):
     """Measures of the face; a smile narrows the eyes, lifts and widens the mouth, and opens it when it becomes a laugh."""
     smile, eyes, old, laugh = f["smile"], f["eyes"], step(0.1, 1.0, f["age"]), step(0.2, 1.0, f["smile"])
-    wing = v(0.85, 1.25) + 0.12 * smile
-    p = dict(old=old, smile=smile, width=f["width"], jaw=0.84 - 0.42 * f["jaw"] - 0.10 * laugh, chin=v(0.78, 0.84) + 0.03 * f["jaw"] + 0.015 * laugh)
-    p.update(nose=0.62 + 0.42 * f["nose"] + 0.10 * old, nose_wide=0.12 * wing, nose_slim=1.15 / wing)
-    p.update(eye_wide=0.148 + 0.032 * eyes, eye_up=(0.056 + 0.026 * eyes) * (1 - 0.25 * laugh - 0.15 * old), eye_low=0.036 + 0.014 * eyes - 0.016 * smile,
-             brow=f["brows"], brow_low=0.03 * v(-1, 1) + 0.02 * old)
-    p.update(lip=0.55 + 0.75 * f["lips"] - 0.2 * old, mouth=0.235 + 0.02 * f["lips"] + 0.065 * smile, lift=0.12 * smile + 0.022, gap=0.125 * laugh)
-    p.update(cheek=0.035 + 0.05 * smile + 0.02 * v(-1, 1), sag=0.06 * old, beard=f["beard"])
+    p = dict(old=old, smile=smile, width=f["width"], jaw=0.84 - 0.42 * f["jaw"] - 0.10 * laugh - 0.15 * old)
+    p["chin"] = v(0.78, 0.84) + 0.03 * f["jaw"] + 0.015 * laugh
+    p.update(nose=0.62 + 0.42 * f["nose"] + 0.10 * old, nose_wide=0.12 * v(0.85, 1.25) + 0.014 * smile)
+    p.update(eye_wide=0.148 + 0.032 * eyes, eye_up=(0.056 + 0.026 * eyes) * (1 - 0.25 * laugh - 0.15 * old),
+             eye_low=0.036 + 0.014 * eyes - 0.016 * smile, brow=f["brows"], brow_low=0.03 * v(-1, 1) + 0.02 * old)
+    p.update(lip=0.55 + 0.75 * f["lips"] - 0.2 * old, mouth=0.235 + 0.02 * f["lips"] + 0.065 * smile, lift=0.12 * smile + 0.022,
+             gap=0.125 * laugh)
+    p.update(cheek=0.035 + 0.05 * smile + 0.02 * v(-1, 1), beard=f["beard"])
     thick = f["glasses"]
     p.update(frame=0.011 + 0.015 * thick - 0.5 * step(0.04, 0.0, thick), solid=step(0.02, 0.30, thick), glare=v(0.0, 0.25))
     return p
@@ -91,14 +92,16 @@ def _features(f, v):
 def _posture(f, v):
     """How the head is tilted, how body and gaze follow the face."""
     turn, nod, gaze = f["pose"] * 0.55 + v(-0.2, 0.2), f["nod"] * 0.7, v(-0.12, 0.12)
-    return dict(roll_c=torch.cos(f["roll"]), roll_s=torch.sin(f["roll"]), turn_c=torch.cos(turn), turn_s=torch.sin(turn), nod_c=torch.cos(nod), nod_s=torch.sin(nod),
-                gaze_z=torch.sin(f["pose"] * 0.85) + gaze, gaze_y=torch.sin(f["nod"] * 0.8) - 0.02, neck=0.40 + 0.08 * f["jaw"], shoulder=v(0.85, 1.1))
+    return dict(roll_c=torch.cos(f["roll"]), roll_s=torch.sin(f["roll"]), turn_c=torch.cos(turn), turn_s=torch.sin(turn),
+                nod_c=torch.cos(nod), nod_s=torch.sin(nod), gaze_z=torch.sin(f["pose"] * 0.85) + gaze,
+                gaze_y=torch.sin(f["nod"] * 0.8) - 0.02, neck=0.40 + 0.08 * f["jaw"], shoulder=v(0.85, 1.1))
 
 
 def _hair(f, v):
     """Short hair is thick on top; long hair everywhere, and falls down to the shoulders. The old lose some over the temples."""
     long, volume = f["hair_length"], f["hair_volume"]
-    return dict(hair=0.04 + 0.13 * volume * (0.35 + 0.65 * long), top=0.20 * volume * (1 - 0.7 * long), fall=0.35 - 2.3 * step(0.25, 1.05, long),
+    return dict(hair=0.04 + 0.13 * volume * (0.35 + 0.65 * long), top=0.20 * volume * (1 - 0.7 * long),
+                fall=0.35 - 2.3 * step(0.25, 1.05, long),
                 flare=0.60 + 0.16 * step(0.28, 0.55, long) + 0.05 * v(), fringe=-0.12 + 0.42 * f["fringe"], part=v(-0.4, 0.4),
                 recede=0.10 + 0.16 * v() + 0.15 * step(0.25, 1.0, f["age"]) * (1 - long), wave=v())
 
@@ -118,14 +121,15 @@ def _colors(f, u, v):
     brown = torch.lerp(rgb(0.085, 0.055, 0.036), rgb(0.12, 0.045, 0.018), red)
     blond = torch.lerp(rgb(0.36, 0.28, 0.19), rgb(0.30, 0.13, 0.055), red)
     hair = _between(_between(rgb(0.012, 0.009, 0.008), brown, (fair * 2).clamp(max=1)), blond, (fair * 2 - 1).clamp(min=0))
-    grey = part(step(0.35, 1.0, f["age"]) * 0.9)
+    grey = part(step(0.5, 1.0, f["age"]) * 0.9)
     brow = torch.lerp(hair * 0.5, rgb(0.16, 0.155, 0.15), grey * 0.6)
     iris = torch.lerp(rgb(0.06, 0.025, 0.010), torch.lerp(rgb(0.10, 0.13, 0.05), rgb(0.12, 0.20, 0.30), part(v())), part(v() * f["skin"]))
     rouge = rgb(0.50, 0.13, 0.12) * (0.35 + 0.65 * light)
     lip = torch.lerp(skin * rgb(0.95, 0.62, 0.62), rouge, part(0.15 + 0.6 * v() * step(0.2, 0.6, f["hair_length"])))
     shirt = part(0.04 + 0.9 * f["shirt_light"]) * torch.lerp(torch.ones_like(skin), part(_hue(u)) / 0.45, 0.7)
-    return dict(skin=skin, redness=f["redness"], freckles=v() ** 2 * step(0.3, 0.7, f["skin"]), hair_color=torch.lerp(hair, rgb(0.27, 0.267, 0.265), grey),
-                brow_color=brow, iris=iris, lip_color=lip, shirt=shirt.clamp(0.01, 1.0) ** 2.2 * 0.8, jacket=part(_hue(u)) ** 2.2 * 0.5, lapel=v(0.25, 1.3),
+    return dict(skin=skin, redness=f["redness"], freckles=v() ** 2 * step(0.3, 0.7, f["skin"]), brow_color=brow, iris=iris, lip_color=lip,
+                hair_color=torch.lerp(hair, rgb(0.27, 0.267, 0.265), grey), shirt=shirt.clamp(0.01, 1.0) ** 2.2 * 0.8,
+                jacket=part(_hue(u)) ** 2.2 * 0.5, lapel=v(0.25, 1.3),
                 frame_color=torch.lerp(rgb(0.015, 0.014, 0.014), rgb(0.14, 0.06, 0.025), part(v())))
 
 
@@ -133,8 +137,9 @@ def _view(f, v):
     """Camera, and the discs of light in the background."""
     b, e, away = f["pose"], f["nod"], 13.0 * f["distance"]
     side, up = v(-0.08, 0.08), v(-0.10, 0.06)
-    p = dict(bearing=b, away=away, camera_x=away * torch.cos(b) * torch.cos(e), camera_z=away * torch.sin(b) * torch.cos(e), camera_y=away * torch.sin(e) - 0.1,
-             look_x=-torch.sin(b) * side, look_z=torch.cos(b) * side, look_y=up - 0.01, tangent=torch.full_like(b, 1.52 / 13.0), exposure=v(0.9, 1.12))
+    p = dict(bearing=b, away=away, camera_x=away * torch.cos(b) * torch.cos(e), camera_z=away * torch.sin(b) * torch.cos(e),
+             camera_y=away * torch.sin(e) - 0.1, look_x=-torch.sin(b) * side, look_z=torch.cos(b) * side, look_y=up - 0.01,
+             tangent=torch.full_like(b, 1.52 / 13.0), exposure=v(0.9, 1.12))
     for k in range(BLOBS):
         p.update({f"blob_u{k}": ((k + 0.5) / BLOBS * 2 - 1) * 1.1 + v(-0.4, 0.4), f"blob_v{k}": v(-0.7, 1.0), f"blob_r{k}": v(0.12, 0.6),
                   f"blob_light{k}": v(-0.25, 1.0)})
