@@ -21,15 +21,17 @@ from samlib.optimize import optimize as optimize_images
 from samlib.training import loop
 
 
-def invert_everywhere(generator, metric, images: Tensor, optimize=optimize_images, *, steps: int, **options) -> dict:
+def invert_everywhere(generator, metric, images: Tensor, optimize=optimize_images, *, steps: int, start=None, **options) -> dict:
     """Invert each image in each space alone, all of them as one batch of N * S.
 
-    images (N, 3, R, R) in [-1, 1]; `options` go to `optimize`. Returns "error_maps" (N, S, R, R), e_l of Eq. 1, and
+    images (N, 3, R, R) in [-1, 1]; start: w+ (N, L, D) to begin at, or None; `options` go to `optimize`. Returns "error_maps" (N, S, R, R), e_l of Eq. 1, and
     "psnr" (N, S). Raises KeyboardInterrupt where `optimize` was cut short: an early result measures nothing.
     """
     n, size, spaces = len(images), images.shape[-1], generator.spaces
     repeated = images.repeat_interleave(len(spaces), 0)
     maps = torch.cat([layer_map.uniform(1, size, index, images.device) for index in range(len(spaces))]).repeat(n, 1, 1)
+    if start is not None:
+        options["start"] = start.repeat_interleave(len(spaces), 0)
     found = optimize(generator, repeated, layer_map.masks(maps, spaces), metric, steps=steps, **options)
     if max(map(len, found.losses.values()), default=0) < steps:
         raise KeyboardInterrupt
@@ -64,13 +66,15 @@ def inversion_dataset(
     shard: int = 32,
     steps: int = 300,
     scale: int = 2,
+    start: Tensor | None = None,
     progress: bool = True,
     **options,
 ) -> list[Path]:
     """Write images (N, 3, R, R), uint8 or in [-1, 1], with their error maps in every space, `shard` images a file.
 
     Each file appears when it is done, and is skipped when it is there: start again to go on. `scale`: the maps are
-    kept, as fp16, at 1/scale of the image's size. `options` (weights, seed, ...) go to `optimize`, as `steps`.
+    kept, as fp16, at 1/scale of the image's size. `start`: w+ (N, L, D) of each image to begin at, where something is known
+    of it; None: the mean. `options` (weights, seed, ...) go to `optimize`, as `steps`.
     A file made from other images, settings or weights raises ValueError. Returns the files, for `load_inversions`.
     """
     folder, device = Path(folder), generator.w_avg.device
@@ -80,15 +84,17 @@ def inversion_dataset(
     common = {"spaces": [space.name for space in generator.spaces], "metric": metric.name, "scale": scale, **settings}
     common["generator"] = digest(*generator.state_dict().values())
     files = []
+    starts = [None] * len(images) if start is None else start.split(shard)
     for number, chunk in enumerate(tqdm(images.split(shard), desc="inverting shards", disable=not progress)):
         path = folder / f"shard-{number:05d}.safetensors"
-        header = {name: json.dumps(value) for name, value in {**common, "images": digest(chunk)}.items()}
+        values = {**common, "images": digest(chunk), "start": described(starts[number])}
+        header = {name: json.dumps(value) for name, value in values.items()}
         files.append(path)
         if path.exists():
             check_same(path, header)
             continue
         pixels = loop.as_float(chunk.to(device))
-        found = invert_everywhere(generator, metric, pixels, optimize, progress=False, **options)
+        found = invert_everywhere(generator, metric, pixels, optimize, start=starts[number], progress=False, **options)
         maps = F.avg_pool2d(found["error_maps"].float(), scale).half()
         tensors = {"images": chunk, "error_maps": maps, "psnr": found["psnr"]}
         with paths.atomic_file(path) as temporary:
