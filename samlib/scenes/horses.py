@@ -57,6 +57,12 @@ def coat(white, ginger):
     return (display.clamp(0, 1) ** 2.2)[..., None]
 
 
+def blanket(red, green, blue):
+    """Linear colour (N, 3, 1) of the saddle's blanket."""
+    rgb = torch.stack([red, green, blue], 1)
+    return 0.02 + 0.5 * (0.75 * rgb + 0.25 * rgb.mean(1, keepdim=True))[..., None] ** 2
+
+
 def joint(ax, ay, bx, by, upper, lower, forward):
     """Where the knee (N, 1) x 2 between a = (ax, ay) and b lies, for bones of those lengths (drawn out where b is too far)."""
     dx, dy = bx - ax, by - ay
@@ -97,7 +103,7 @@ def settings(u, factors, own):
              head_cos=torch.cos(nod), head_sin=torch.sin(nod))
     p.update(poll_x=0.54 + NECK * p.neck_cos + 0.01, poll_y=1.325 + NECK * p.neck_sin + 0.01)
     p.update(tail_x=number(-0.26, -0.08), tail_y=number(-0.95, -0.70), tail_bend=number(0.04, 0.12), tail_full=number(), sway=number(-0.12, 0.12))
-    p.update(blaze=(number() * 2 - 1).clamp(min=0), dapples=number() * (1 - p.ginger), blanket=0.02 + 0.6 * torch.stack([u(), u(), u()], 1)[..., None] ** 2)
+    p.update(blaze=(number() * 2 - 1).clamp(min=0), dapples=number() * (1 - p.ginger), blanket=blanket(u(), u(), u()))
     p.update(gait(p))
     p.update(skyline=number(0, 6), cloud_x=number(0, 4), cloud_z=number(0, 4), half=p.path, lane=number(-0.5, 0.5), pavement=0 * p.path,
              conifer=number())
@@ -116,14 +122,13 @@ def settings(u, factors, own):
 
 def camera(p):
     """Where the camera stands, in place: so far away, and zoomed so, that the horse fills the usual share of the picture."""
-    sine, cosine = torch.sin(p.bearing), torch.cos(p.bearing)
-    extent = 2.75 * sine.abs() + 1.0 * cosine.abs()
-    usual = 6.5
-    fill = 0.80 - 0.08 * cosine.abs() ** 3
-    p["tangent"] = torch.maximum(extent / (2 * fill * usual), torch.full_like(sine, 0.185))
-    outdoors.orbit(p, usual * p.distance, 0.95)
-    low, high = bounds(p)
-    p.update(look_x=0.4 * p.look_x + 0.5 * (low[0] + high[0]), look_z=0.4 * p.look_z)   # the horse is long, and the neck moves its middle
+    sine, cosine = torch.sin(p.bearing).abs(), torch.cos(p.bearing).abs()
+    (back, _, _), (front, high, _) = bounds(p)
+    long, tall, usual = (front - back) / p.size, high / p.size, 6.5
+    extent = long * sine + 1.15 * cosine
+    p["tangent"] = torch.maximum(extent / 0.80, tall / 0.76) / (2 * usual)
+    outdoors.orbit(p, usual * p.distance, 0.5 * tall)
+    p.update(look_x=0.4 * p.look_x + 0.5 * (back + front), look_z=0.4 * p.look_z)   # the neck moves the middle
 
 
 def meadow(canvas, p):
