@@ -130,11 +130,11 @@ class Domain:
         """
         return predict(self._need("predictor"), self._need("segmenter"), images, self.tau if tau is None else tau, valid, self.view)
 
-    def edit(self, inversion, strengths, published=True):
+    def edit(self, inversion, strengths, published=False):
         """{direction: strength} applied to an Inversion, Sec. 3.4 -> images (N, 3, R, R); several directions add up.
 
         A class of a BigGAN, by its name, is a direction as well: at 1 the image is of that class, at 0.5 halfway (Figure 6).
-        published=False: no ghost of the edit in segments that it does not reach, see `samlib.edit`.
+        published=True: as the published implementation does it, with a ghost of the edit in segments that it does not reach.
         """
         inversion, directions = inversion.to(self.device), dict(self.directions)
         for name in {*strengths} & {*(getattr(self.generator, "names", None) or ())} - {*directions}:

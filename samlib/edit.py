@@ -3,10 +3,10 @@
 A direction is a tensor (L, D), a row for each row of w+. Whether it reaches a segment depends on the rows it has
 (Table 3): it acts in a space if any of its rows from `space.layer` on is not zero.
 
-A limit of the published formula, which is the default here for parity: f_l is what a segment keeps, but the image that the
-ToRGBs of the earlier blocks have summed up by then is the edited one. So an edit in rows before a segment's layer shows
-inside it as a ghost, the stronger the later the space (of `size` on the built-in cars, 30 % of the pixels' change in F4 and
-80 % in F10). With published=False that image is kept as well, and such an edit leaves the segment as it is.
+The published implementation keeps f_l inside a segment, but not the image that the ToRGBs of the earlier blocks have summed
+up by then: an edit in rows before a segment's layer shows inside it as a ghost, the stronger the later the space (of `size`
+on the built-in cars, 30 % of the pixels' change in F4 and 80 % in F10). Sec. 3.4 asks for w+ up to layer l, and so this module
+keeps that image as well; published=True gives the edit as it was published.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,14 +26,14 @@ def edit(
     directions: Mapping[str, Tensor],
     strengths: Mapping[str, float | Tensor],
     region: Tensor | None = None,
-    published: bool = True,
+    published: bool = False,
 ) -> Tensor:
     """The images of `inversion` with every direction of `strengths` applied at once. Returns (N, 3, H, W) in [-1, 1].
 
     directions  name -> (L, D), or (N, L, D) where each image has its own, as a change of BigGAN's class is.
     strengths   name -> a number, or one for each image (N,). 0, or no name at all, gives the inversion's images.
     region      (N, H, W), 1 where the edit may act and 0 elsewhere, for instance `segments == 3`; None: everywhere.
-    published   False: rows before a segment's layer leave no ghost in it, see above. A BigGAN, without ToRGBs, has none.
+    published   True: rows before a segment's layer leave a ghost in it, see above. A BigGAN, without ToRGBs, has none.
     """
     change = combine(directions, strengths, len(inversion)).to(inversion.w_plus)
     if region is not None:
@@ -58,7 +58,7 @@ def sweep(
     directions: Mapping[str, Tensor],
     strengths: Sequence[Mapping[str, float | Tensor]],
     region: Tensor | None = None,
-    published: bool = True,
+    published: bool = False,
 ) -> Tensor:
     """`edit` at each of K `strengths`, as one batch of K * N images. Returns (K, N, 3, H, W)."""
     n, k = len(inversion), len(strengths)
