@@ -157,10 +157,14 @@ def test_training_goes_on_where_it_was(course, tmp_path, monkeypatch):
     report = encoders.train_encoders(course, tmp_path, taus=[0.1, 0.2])
     assert {*report} == {*encode.ENCODERS} and all(entry["seconds"] >= 0 and entry["loss"] for entry in report.values())
     assert weights.load(SamEncoder, tmp_path / "sam-encoder.safetensors").metadata["taus"] == [0.1, 0.2]
-    (tmp_path / "restyle-psp.safetensors").unlink()
-    kept = (tmp_path / "sam-encoder.safetensors").stat().st_mtime_ns
-    assert {*encoders.train_encoders(course, tmp_path)} == {"restyle-psp"}
-    assert (tmp_path / "sam-encoder.safetensors").stat().st_mtime_ns == kept
+    kept = {file: file.stat().st_mtime_ns for file in tmp_path.iterdir()}
+    lost = tmp_path / "restyle-psp.safetensors"
+    before = weights.load(ReStyle, lost).state_dict()
+    lost.unlink()
+    again = encoders.train_encoders(course, tmp_path)
+    assert all(file.stat().st_mtime_ns == time for file, time in kept.items() if file != lost)
+    assert again["sam-encoder"] == report["sam-encoder"] and again["restyle-psp"]["loss"] == report["restyle-psp"]["loss"]
+    assert all(torch.equal(value, before[name]) for name, value in weights.load(ReStyle, lost).state_dict().items())
 
 
 def test_evaluation_is_the_mean_over_the_images(tiny, tmp_path):

@@ -57,24 +57,22 @@ def evaluate_encoders(domain, images: dict[str, Tensor], methods=tuple(encode.EN
 
 
 def train_encoders(course: Course, out, **metadata) -> dict:
-    """All four, in order, each into its file in the folder `out` when it is done; what is there is read, not made again.
-    Returns the history of each that was trained: {"loss": a mean of every tenth of the steps, "seconds"}."""
-    out, made, report = Path(out), {}, {}
+    """All four, in order, each into its file in the folder `out` when it is done; what is there is not made again, and what
+    builds on another builds on its file. Returns for each {"loss": the mean of every tenth of the steps, "seconds", ...}."""
+    out, made = Path(out), {}
     recipes = {"e4e": train_e4e, "restyle-psp": lambda c: train_restyle(c, "psp", made["e4e"]),
                "restyle-e4e": lambda c: train_restyle(c, "e4e", made["e4e"]), "sam-encoder": lambda c: train_sam(c, made["e4e"])}
     for name, train in recipes.items():
         file = out / f"{name}.safetensors"
-        if file.exists():
-            made[name] = encode.load(name, out, course.images.device).requires_grad_(True)
-            continue
-        begin = time.monotonic()
-        made[name], history = train(course)
-        seconds = round(time.monotonic() - begin, 1)
-        weights.save(made[name], file, seconds=seconds, **metadata)
-        report[name] = {key: [float(part.mean()) for part in values.tensor_split(10) if len(part)] for key, values in history.items()}
-        report[name]["seconds"] = seconds
-        print(name, json.dumps(report[name]), flush=True)
-    return report
+        if not file.exists():
+            begin = time.monotonic()
+            encoder, history = train(course)
+            curves = {key: [float(part.mean()) for part in values.tensor_split(10) if len(part)] for key, values in history.items()}
+            weights.save(encoder, file, seconds=round(time.monotonic() - begin, 1), **curves, **metadata)
+            print(name, json.dumps(curves), flush=True)
+        made[name] = encode.load(name, out, course.images.device)
+    return {name: {key: encoder.metadata[key] for key in ("lesson", "loss", "seconds") if key in encoder.metadata}
+            for name, encoder in made.items()}
 
 
 def train_encoders_stage(category, out, profile, device):
