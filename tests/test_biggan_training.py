@@ -6,9 +6,12 @@ import pytest
 import torch
 
 from samlib import load_generator
+from samlib.inversion import Inversion
 from samlib.scenes.classes import columns
+from samlib.spaces import Space
 from samlib.training import biggan_domain
 from samlib.training.biggan import Data, Settings, Training, train
+from samlib.training.biggan_evaluate import class_change, next_of_kind
 from samlib.training.biggan_lesson import standardized, teach
 from samlib.training.biggan_scenes import scene_data, scene_lesson, z_of
 from samlib.training.projection import ProjectionDiscriminator
@@ -149,7 +152,8 @@ def test_every_stage_of_the_domain_runs_and_what_is_there_is_not_made_again(tmp_
     assert {result for _, result in biggan_domain.STAGES.values() if result} <= made
     assert {"classes.png", "inversions.png"} <= made
     measured = json.loads((tmp_path / "evaluation.json").read_text())
-    assert {*measured} == {"generated", "class_change", "z+", "F2", "F4", "sam"} and {*measured["generated"]} == {*NAMES}
+    changes = {"class_change_of_its_kind", "class_change_any"}
+    assert {*measured} == {"generated", *changes, "z+", "F2", "F4", "sam"} and {*measured["generated"]} == {*NAMES}
     domain = samlib.load(tmp_path, "cpu")
     assert domain.generator.names == tuple(NAMES) and "pose" in domain.directions
     assert domain.predictor.spaces == ("Z+", "F2", "F4")
@@ -161,3 +165,38 @@ def test_every_stage_of_the_domain_runs_and_what_is_there_is_not_made_again(tmp_
 def test_unknown_stages_and_classes_are_told_what_there_is(tmp_path):
     with pytest.raises(ValueError, match="tank.*evaluate.*sedan"):
         biggan_domain.train(tmp_path, ["gan"], classes=["tank"])
+
+
+def test_the_class_after_one_is_drawn_by_the_same_category():
+    assert next_of_kind(["sedan", "horse", "van", "zebra", "face", "truck"]) == [2, 3, 5, 1, 4, 0]
+
+
+def test_what_a_change_of_class_keeps_is_measured():
+    """A generator whose colour is its class, and whose pose is z: a change of class changes the one and keeps the other."""
+
+    class Plain:
+        names, spaces = ("a", "b"), (Space("Z+", None, 1, 0),)
+        classify = staticmethod(lambda images: (images[:, 0].mean((1, 2)) > 0).long())
+
+        def class_direction(self, w_plus, classes):
+            return torch.nn.functional.pad((classes * 2.0 - 1)[:, None, None] - w_plus[..., 1:], (1, 0))
+
+        def edit(self, w_plus, direction, deltas, masks, noise):
+            return self.draw(w_plus + direction)
+
+        def draw(self, code):
+            return torch.stack([code[:, 0, 1], code[:, 0, 0], code[:, 0, 0]], 1)[..., None, None].expand(-1, 3, 4, 4)
+
+    def regressor(images):
+        return images[:, 1].mean((1, 2))[:, None] * 4
+
+    class Domain:
+        generator, device = Plain(), torch.device("cpu")
+
+    regressor.names = ["pose"]
+    code = torch.tensor([[[0.1, -1.0]], [[0.3, 1.0]], [[-0.2, -1.0]]])
+    inversion = Inversion(code, Plain().draw(code))
+    found = class_change(Domain, regressor, inversion, torch.tensor([1, 0, 0]))
+    assert found == {"changed": 1.0, "pose_kept": 1.0, "both": 1.0, "images": 3}
+    moved = Inversion(code, Plain().draw(code + torch.tensor([0.5, 0.0])))  # as if the edit had turned it
+    assert class_change(Domain, regressor, moved, torch.tensor([1, 0, 0]))["both"] == 0

@@ -33,7 +33,8 @@ CLASSES = {
     "zebra": SceneClass("horses", {"white": (0.75, 1.0), "ginger": (0.0, 0.1), "saddle": (0.0, 0.3), "socks": (0.0, 0.4)},
                         {"stripes": 1.0}),
     "cat": SceneClass("cats"),
-    "tiger": SceneClass("cats", {"ginger": (0.85, 1.0), "black": (0.0, 0.2), "points": (0.0, 0.2), "lightness": (0.4, 0.9)},
+    "tiger": SceneClass("cats", {"ginger": (0.85, 1.0), "black": (0.0, 0.2), "points": (0.0, 0.2), "white": (0.0, 0.5),
+                                 "lightness": (0.4, 0.9)},
                         {"tiger": 1.0}),
     "face": SceneClass("faces"),
 }

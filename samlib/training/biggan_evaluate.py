@@ -5,6 +5,7 @@ import torch
 from ..domains import load
 from ..edit import edit
 from ..metrics import psnr
+from ..scenes.classes import CLASSES
 from .category import TEST_SEED, save_grid, write_json
 from .factors import FactorRegressor
 from .loop import as_float
@@ -28,18 +29,25 @@ def told_right(generator, count: int = 64, seed: int = 1) -> dict[str, float]:
     return dict(zip(generator.names, map(float, shares)))
 
 
+def next_of_kind(names) -> list[int]:
+    """For each class the one after it that the same category draws, round and round: itself where there is no other."""
+    category = [CLASSES[name].category for name in names]
+    count = len(names)
+    return [next((i + k) % count for k in range(1, count + 1) if category[(i + k) % count] == category[i]) for i in range(count)]
+
+
 @torch.inference_mode()
-def class_change(domain, regressor, inversion, labels: torch.Tensor) -> dict[str, float]:
-    """Of inverted images (N,) with these class ids: the share that the class after theirs is found in once it is asked for
-    (`changed`), that keeps its pose then (`pose_kept`), and that does both. Images are compared with their inversions."""
-    generator = domain.generator
-    wanted = (labels.to(domain.device) + 1) % generator.config["classes"]
-    change = {"next": generator.class_direction(inversion.w_plus, wanted)}
-    images = edit(generator, inversion, change, {"next": 1.0})
+def class_change(domain, regressor, inversion, wanted: torch.Tensor) -> dict[str, float]:
+    """Of inverted images (N,), asked to be of the classes `wanted` (N,): the share that is told to be of them (`changed`), that
+    keeps its pose (`pose_kept`), and that does both. Images are compared with their inversions."""
+    generator, wanted = domain.generator, wanted.to(domain.device)
+    change = {"class": generator.class_direction(inversion.w_plus, wanted)}
+    images = edit(generator, inversion, change, {"class": 1.0})
     changed = generator.classify(images) == wanted
     pose = regressor.names.index("pose")
     kept = (regressor(images) - regressor(inversion.images))[:, pose].abs() < KEEPS
-    return {name: float(x.double().mean()) for name, x in (("changed", changed), ("pose_kept", kept), ("both", changed & kept))}
+    shares = {"changed": changed, "pose_kept": kept, "both": changed & kept}
+    return {name: float(x.double().mean()) for name, x in shares.items()} | {"images": len(wanted)}
 
 
 def evaluate_stage(classes, out, profile, device):
@@ -50,8 +58,13 @@ def evaluate_stage(classes, out, profile, device):
     save_grid(class_grid(domain.generator), out / "classes.png", 8)
     measured = {"generated": told_right(domain.generator)}
     images, _, _, labels = scenes_of(classes, profile["test"], domain.generator.resolution, TEST_SEED, device)
-    found = domain.invert(as_float(images), "z+", classes=labels, progress=False)
-    measured["class_change"] = class_change(domain, regressor, found, labels)
+    kin = torch.tensor(next_of_kind(classes))[labels]
+    siblings = [i for i in range(len(labels)) if kin[i] != labels[i]]  # a face has none
+    both = {"of_its_kind": (siblings, kin), "any": (range(len(labels)), (labels + 1) % len(classes))}
+    for name, (chosen, wanted) in both.items():
+        if len(chosen):
+            part = domain.invert(as_float(images[list(chosen)]), "z+", classes=labels[list(chosen)], progress=False)
+            measured[f"class_change_{name}"] = class_change(domain, regressor, part, wanted[list(chosen)])
     hard = as_float(scenes_of(classes, profile["test"], domain.generator.resolution, TEST_SEED, device, ("challenging",))[0])
     rows = [hard[:8]]
     for method in ("z+", "F2", "F4", "sam"):
