@@ -15,7 +15,8 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from .inversion import Inversion
-from .optimize import at_size, optimize
+from .objective import Weights, reconstruction_loss
+from .optimize import at_size, optimize, seen
 
 PIVOT_STEPS, TUNING_STEPS = 450, 350  # as published
 
@@ -50,24 +51,26 @@ class Locality:
 
 def pti(generator, images: Tensor, masks: dict, metric, *, steps: int = PIVOT_STEPS, tuning_steps: int | None = None,
         tuning_rate: float = 3e-4, locality: Locality = Locality(), seed: int = 0, progress: bool = True,  # noqa: B008 (frozen)
-        precision: torch.dtype | None = None, **options) -> Inversion:
+        valid: Tensor | None = None, precision: torch.dtype | None = None, **options) -> Inversion:
     """Invert images (N, 3, R, R) in [-1, 1], each with a generator of its own, which `Inversion.tuned` holds.
 
     masks         {}: PTI knows W alone.
     steps         of the search for the pivot, which is `optimize` in W with `options`.
     tuning_steps  of the tuning; None: 350 where the pivot has 450, as published, and in proportion.
-    tuning_rate   of Adam.
+    tuning_rate   of Adam. valid: see `optimize`.
     The history of l2 and lpips is that of the pivot, then that of the tuning.
     """
     if any(mask.any() for mask in masks.values()):
         raise ValueError("PTI inverts in W alone; leave the masks of feature spaces out")
     options["shared_w"] = True
-    pivot = optimize(generator, images, {}, metric, steps=steps, seed=seed, progress=progress, precision=precision, **options)
+    pivot = optimize(generator, images, {}, metric, steps=steps, seed=seed, valid=valid, progress=progress,
+                     precision=precision, **options)
     count = round(steps * TUNING_STEPS / PIVOT_STEPS) if tuning_steps is None else tuning_steps
     size = options.get("loss_size") or min(generator.resolution // 2, 256)
     bar = tqdm(total=count * len(pivot), desc="tuning", disable=not progress or not count)
     with torch.inference_mode(False), torch.enable_grad():
-        runs = [tune(generator, one, metric, count, tuning_rate, locality, seed, size, precision, bar) for one in pivot]
+        runs = [tune(generator, one, metric, count, tuning_rate, locality, seed, size, None if valid is None else valid[i:i + 1],
+                     precision, bar) for i, one in enumerate(pivot)]
     bar.close()
     done = min(len(history["l2"]) for _, history in runs)
     losses = {name: torch.cat([pivot.losses[name], *([torch.cat([h[name][:done] for _, h in runs], 1)] if done else [])])
@@ -79,13 +82,15 @@ def pti(generator, images: Tensor, masks: dict, metric, *, steps: int = PIVOT_ST
     return replace(found, images=torch.cat(formed))
 
 
-def tune(generator, pivot: Inversion, metric, steps, rate, locality, seed, size, precision=None, bar=None):
+def tune(generator, pivot: Inversion, metric, steps, rate, locality, seed, size, valid=None, precision=None, bar=None):
     """Fine-tune a copy of the synthesis network to one image -> (name of a weight -> its change in 16 bits, losses (steps, 1)).
 
     Ctrl-C ends it early with what has been reached."""
     tuned = copy.deepcopy(generator).requires_grad_(False)
     weights = dict(tuned.synthesis_network.named_parameters())
-    x, w_plus = at_size(pivot.inputs.clone(), size), pivot.w_plus.clone()
+    valid = None if valid is None else valid.to(pivot.inputs, copy=True)
+    shares = None if valid is None else at_size(valid, size)
+    x, w_plus = seen(pivot.inputs.clone(), size, valid, shares), pivot.w_plus.clone()
     adam = torch.optim.Adam([weight.requires_grad_() for weight in weights.values()], rate, fused=x.is_cuda)
     random = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -94,16 +99,16 @@ def tune(generator, pivot: Inversion, metric, steps, rate, locality, seed, size,
     try:
         for _ in range(steps):
             with torch.autocast(x.device.type, precision) if precision else nullcontext():
-                x_hat = form(tuned, w_plus, size, pivot.noise)
-                l2, lpips = (x - x_hat).square().mean((1, 2, 3)), metric.distance(features, metric.features(x_hat))
-                loss = (l2 + lpips).sum()
+                x_hat = seen(tuned.synthesis(w_plus, noise=pivot.noise).clamp(-1, 1), size, valid, shares)
+                terms = reconstruction_loss(x, x_hat, Weights(), metric, features, shares)
+                loss = (terms["l2"] + terms["lpips"]).sum()
                 if locality.l2 or locality.lpips:
                     loss = loss + locality.loss(generator, tuned, w_plus, metric, random, size)
             adam.zero_grad()
             loss.backward()
             adam.step()
-            history["l2"].append(l2.detach())
-            history["lpips"].append(lpips.detach())
+            for name, values in history.items():
+                values.append(terms[name].detach())
             if bar is not None:
                 bar.update()
     except KeyboardInterrupt:
@@ -113,5 +118,5 @@ def tune(generator, pivot: Inversion, metric, steps, rate, locality, seed, size,
     return changes, {name: torch.stack(values).cpu() if values else torch.zeros(0, 1) for name, values in history.items()}
 
 
-def form(generator, w_plus: Tensor, size: int, noise: str = "none") -> Tensor:
-    return at_size(generator.synthesis(w_plus, noise=noise).clamp(-1, 1), size)
+def form(generator, w_plus: Tensor, size: int) -> Tensor:
+    return at_size(generator.synthesis(w_plus, noise="none").clamp(-1, 1), size)

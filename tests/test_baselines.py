@@ -9,9 +9,9 @@ from tiny import TinyMetric, tiny_generator
 
 from samlib import baselines
 from samlib.baselines import Locality, pti
-from samlib.methods import GAUSSIAN_FACTOR, METHODS
 from samlib.edit import edit, sweep
 from samlib.inversion import Inversion
+from samlib.methods import GAUSSIAN_FACTOR, METHODS
 from samlib.objective import Weights, WStatistics, w_loss
 from samlib.optimize import optimize
 
@@ -32,6 +32,17 @@ def metric():
 def images():
     few = torch.rand(2, 3, 4, 4, generator=torch.Generator().manual_seed(1)) * 1.6 - 0.8
     return F.interpolate(few, (64, 64), mode="bilinear")
+
+
+class Masked(torch.nn.Module):
+    """TinyMetric, whose inputs are 0 where nothing is valid, and which has no padding of its own to leave out."""
+
+    def __init__(self, metric):
+        super().__init__()
+        self.features, self.inner = metric.features, metric
+
+    def distance(self, fx, fy, size=None, valid=None):
+        return self.inner.distance(fx, fy, size)
 
 
 def distance(generator, metric, found):
@@ -114,6 +125,16 @@ def test_locality_holds_the_generator_where_it_was(generator, metric, images):
     drift = [torch.stack([(own.synthesis(w, noise="none") - formed).square().mean() for own, _ in found.generators(generator)])
              for found in (free, held)]
     assert (drift[1] < 0.7 * drift[0]).all()
+
+
+def test_padding_costs_nothing(generator, metric, images):
+    valid = torch.ones(2, 1, 64, 64)
+    valid[1, :, :, 40:] = 0
+    other = images.clone()
+    other[1, :, :, 40:] = 0.7  # what stands in the padding does not matter
+    metric = Masked(metric)
+    found = [pti(generator, x, {}, metric, tuning_steps=3, valid=valid, **SETTINGS).images for x in (images, other)]
+    torch.testing.assert_close(*found, atol=1e-4, rtol=0)
 
 
 def test_masks_and_ctrl_c(generator, metric, images, monkeypatch):

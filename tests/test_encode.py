@@ -256,7 +256,7 @@ def test_encoders_are_read_from_the_domains_folder(tiny, images, tmp_path):
     assert tiny.invert(images, "e4e").images.shape == images.shape
     assert tiny.encoder("e4e") is tiny.encoder("e4e")
     weights.save(E4e.of(tiny.generator, width=4), tmp_path / "restyle-psp.safetensors")
-    with pytest.raises(ValueError, match="holds E4e, wanted ReStyle"):
+    with pytest.raises(ValueError, match="holds .?E4e.?, wanted ReStyle"):
         tiny.encoder("restyle-psp")
     with pytest.raises(ValueError, match="no encoder 'e5e'; there are sam-encoder, e4e"):
         tiny.invert(images, "w+", start="e5e")
