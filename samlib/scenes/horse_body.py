@@ -12,14 +12,14 @@ MIDDLE = 0.22                                   # the frame's origin stands this
 LEGS = ("near_fore", "far_fore", "near_hind", "far_hind")
 JOINTS = ("knee_x", "knee_y", "ankle_x", "ankle_y", "toe_x", "toe_y")
 NECK = 0.74                                     # its length
-SHAPE = ("size", "side", "turn", "belly", "neck_cos", "neck_sin", "arch", "poll_x", "poll_y", "head_cos", "head_sin", "mane", "tail_x", "tail_y",
-         "tail_bend", "tail_full", "sway", "saddle") + tuple(f"{leg}_{joint}" for leg in LEGS for joint in JOINTS)
+SHAPE = ("size", "side", "turn", "belly", "neck_cos", "neck_sin", "arch", "poll_x", "poll_y", "head_cos", "head_sin", "mane",
+         "tail_x", "tail_y", "tail_bend", "tail_full", "sway", "saddle") + tuple(f"{leg}_{joint}" for leg in LEGS for joint in JOINTS)
 
 
 def ellipsoid(x, y, z, a, b, c):
     """Distance to an ellipsoid about the origin (first order)."""
     x, y, z = x / a, y / b, z / c
-    k = (x * x + y * y + z * z + 1e-9).sqrt()
+    k = (x * x + y * y + z * z).sqrt()
     x, y, z = x / a, y / b, z / c
     return k * (k - 1) * torch.rsqrt(x * x + y * y + z * z + 1e-9)
 
@@ -42,7 +42,7 @@ def trunk(x, y, z, az, p):
     fore = x > 0
     pick = lambda a, b: torch.where(fore, a, b)
     lean = x + pick(-0.52, 0.62) + pick(0.30, -0.12) * (y - 1.12)
-    muscle = ellipsoid(lean, y - pick(1.13, 1.08), az - pick(0.155, 0.145), pick(0.17, 0.235), pick(0.30, 0.36), pick(0.085, 0.125))
+    muscle = ellipsoid(lean, y - 1.10, az - 0.15, pick(0.17, 0.235), 0.33, pick(0.085, 0.125))
     body = smin(smin(barrel, croup, 0.14), smin(chest, withers, 0.12), 0.14)
     return smin(body, muscle, 0.055)
 
@@ -57,7 +57,7 @@ def neck(x, y, z, p):
     t = 1 - h
     r = 0.112 + 0.055 * t + 0.095 * t * t * t
     z = z / (0.56 + 0.06 * t)
-    return (e * e + q * q + z * z + 1e-9).sqrt() - r, h, q, r
+    return (e * e + q * q + z * z).sqrt() - r, h, q, r
 
 
 def head(x, y, z, az, p):
@@ -70,16 +70,14 @@ def head(x, y, z, az, p):
     r = 0.060 + 0.062 * t - 0.018 * 4 * h * t
     c = b + 0.012 - 0.016 * t
     flat = z / (0.78 + 0.08 * t)
-    face = (e * e + c * c + flat * flat + 1e-9).sqrt() - r
+    face = (e * e + c * c + flat * flat).sqrt() - r
     jowl = ellipsoid(a - 0.13, b + 0.065, z, 0.125, 0.105, 0.078)
     muzzle = ellipsoid(a - 0.530, b + 0.014, z, 0.080, 0.074, 0.060)
     skull = smin(smin(face, jowl, 0.05), muzzle, 0.05)
-    brow = ellipsoid(a - 0.185, b - 0.045, az - 0.062, 0.05, 0.032, 0.030)
-    skull = smin(skull, brow, 0.03)
     ea, eb, ez = a + 0.005, b - 0.085, az - 0.052
     f = ((-0.55 * ea + 0.80 * eb + 0.24 * ez) / 0.155).clamp(0, 1)
     ea, eb, ez = ea + f * 0.085, eb - f * 0.124, ez - f * 0.037
-    ears = (ea * ea + eb * eb + ez * ez + 1e-9).sqrt() - 0.036 * (1 - f) * (0.72 + 1.6 * f) - 0.006
+    ears = (ea * ea + eb * eb + ez * ez).sqrt() - 0.036 * (1 - f) * (0.72 + 1.6 * f) - 0.006
     return skull, ears, a, b
 
 
@@ -94,7 +92,7 @@ def tail(x, y, z, p):
     z = z - p.sway * h * h
     e = a - h / long
     r = 0.036 + (0.03 + 0.055 * p.tail_full) * 4 * h * (1 - h) * (0.5 + h)
-    return (e * e + q * q + z * z + 1e-9).sqrt() - r * (1 - 0.65 * h * h * h), h
+    return (e * e + q * q + z * z).sqrt() - r * (1 - 0.65 * h * h * h), h
 
 
 def leg(x, y, z, p):
@@ -102,15 +100,15 @@ def leg(x, y, z, p):
     fore, near = x > -0.06, z > 0
     of = lambda name, joint: getattr(p, f"{name}_{joint}")
     knee_x, knee_y, ankle_x, ankle_y, toe_x, toe_y = (
-        torch.where(fore, torch.where(near, of("near_fore", j), of("far_fore", j)), torch.where(near, of("near_hind", j), of("far_hind", j)))
-        for j in JOINTS)
+        torch.where(fore, torch.where(near, of("near_fore", joint), of("far_fore", joint)),
+                    torch.where(near, of("near_hind", joint), of("far_hind", joint))) for joint in JOINTS)
     pick = lambda a, b: torch.where(fore, a, b)
     zz = z.abs() - 0.105 - 0.04 * y
-    zz = zz * zz + 1e-9
-    upper = cone(x, y, zz, pick(0.43, -0.52), pick(1.00, 1.02), knee_x, knee_y, pick(0.115, 0.150), pick(0.052, 0.056))
-    cannon = cone(x, y, zz, knee_x, knee_y, ankle_x, ankle_y, pick(0.042, 0.050), 0.037)
+    zz = zz * zz
+    upper = cone(x, y, zz, pick(0.43, -0.52), 1.01, knee_x, knee_y, pick(0.115, 0.150), 0.054)
+    cannon = cone(x, y, zz, knee_x, knee_y, ankle_x, ankle_y, 0.045, 0.037)
     pastern = cone(x, y, zz, ankle_x, ankle_y, toe_x, toe_y, 0.045, 0.040)
-    limb = smin(smin(upper, cannon, 0.035), pastern, 0.02)
+    limb = torch.minimum(smin(upper, cannon, 0.035), pastern)
     dx, dy = toe_x - ankle_x, toe_y - ankle_y
     hoof = cone(x, y, zz, ankle_x + 0.62 * dx, ankle_y + 0.62 * dy, toe_x, toe_y, 0.047, 0.066)
     sole = ((x - toe_x) * dx + (y - toe_y) * dy) * torch.rsqrt(dx * dx + dy * dy)
@@ -137,7 +135,8 @@ def parts(x, y, z, p):
     gullet, h, q, r = neck(x, y, bent, p)
     skull, ears, a, b = head(x, y, bent, bent.abs(), p)
     strand = 0.74 * h - 0.8 * q * p.neck_sin / p.neck_cos            # hair hangs down, whatever the neck does
-    hang = 0.05 + 0.20 * p.mane * (0.55 + 1.8 * h * (1 - h)) + (0.006 + 0.035 * p.mane) * (torch.sin(42 * strand) + 0.6 * torch.sin(97 * strand))
+    wave = torch.sin(36 * strand)                                    # its cube has three times as many locks
+    hang = 0.05 + 0.20 * p.mane * (0.55 + 1.8 * h * (1 - h)) + (0.006 + 0.035 * p.mane) * wave * (2.2 * wave * wave - 0.6)
     hair = smax(gullet - 0.024, torch.maximum(r * 0.96 - hang - q, 0.04 - h), 0.02)
     dock, along = tail(x, y, z, p)
     limb, hoof = leg(x, y, z, p)
@@ -155,11 +154,11 @@ def distance(x, y, z, p):
     """Distance (world units, short of the true one) from points to the horse; all arguments (M,)."""
     x, y, z = to_frame(x, y, z, p)
     d = parts(x, y, z, p)
-    quarter = torch.maximum(torch.minimum(z.abs() + 0.09, (x + 0.06).abs() + 0.12), (x + 0.05).abs() - 0.95)   # the other legs are further than that
-    front = smin(smin(d["neck"], d["skull"], 0.06), d["ears"], 0.015)
+    quarter = torch.maximum(torch.minimum(z.abs() + 0.09, (x + 0.06).abs() + 0.12), (x + 0.05).abs() - 0.95)   # the other legs are further
+    front = torch.minimum(smin(d["neck"], d["skull"], 0.06), d["ears"])
     coat = smin(smin(d["body"], front, 0.10), d["limb"], 0.05)
     hair = torch.minimum(torch.minimum(d["mane"], d["tail"]), torch.minimum(d["leather"], d["pad"]))
-    return torch.minimum(torch.minimum(coat, hair), torch.minimum(d["hoof"], quarter)) * (0.80 * p.size)
+    return torch.minimum(torch.minimum(coat, hair), torch.minimum(d["hoof"], quarter)) * (0.85 * p.size)
 
 
 def bounds(p):

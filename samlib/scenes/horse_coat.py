@@ -3,18 +3,18 @@ import torch
 
 from .horse_body import SHAPE, distance, parts, to_frame
 from .noise import fbm
-from .tracing import color, mix, smin, stack, step
+from .tracing import color, mix, smin, step
 
 CLASSES = ("sky", "tree", "hill", "grass", "path", "horse", "head", "mane", "saddle", "fence", "shrub", "pole", "sign", "object", "person")
 ID = {name: i for i, name in enumerate(CLASSES)}
-SHADING = SHAPE + ("coat", "mane_tone", "points", "socks", "stripes", "blaze", "dapples", "blanket", "neck", "white", "sun_x", "sun_y", "sun_z",
-                   "sunlight", "ambient", "horizon", "zenith", "ground", "foliage", "turf", "earth", "half", "lane")
+SHADING = SHAPE + ("coat", "mane_tone", "points", "socks", "stripes", "blaze", "dapples", "blanket", "white",
+                   "sun_x", "sun_y", "sun_z", "sunlight", "ambient", "horizon", "zenith", "ground", "foliage", "turf", "earth", "half", "lane")
 
 
 def _spot(a, b, half_a, half_b, soft):
     """1 inside an ellipse in the plane, with an edge `soft` wide."""
     r = ((a / half_a) ** 2 + (b / half_b) ** 2 + 1e-9).sqrt()
-    return step(0.5, -0.5, (r - 1) * torch.minimum(half_a, half_b) / soft) if torch.is_tensor(half_a) else step(0.5, -0.5, (r - 1) * min(half_a, half_b) / soft)
+    return step(0.5, -0.5, (r - 1) * min(half_a, half_b) / soft)
 
 
 def _stripes(x, y, z, d):
@@ -55,17 +55,7 @@ def surface(x, y, z, d, p, soft):
     coat = torch.where(is_head, face(coat, az, d, p, soft, black, shade), coat)
     segment = torch.where(is_head, ID["head"], ID["horse"])
     gloss = torch.full_like(x, 0.8)
-
-    hair = color(like, 0.52, 0.44, 0.33) * p.mane_tone ** 1.5 + black * (1 - p.mane_tone)
-    hair = mix(hair, coat * 0.9, 0.25 * torch.ones_like(x))
-    coat_near = torch.minimum(torch.minimum(d["body"], d["neck"]), torch.minimum(d["skull"], d["limb"]))
-    in_mane, in_tail = d["mane"] < coat_near, d["tail"] < torch.minimum(coat_near, d["mane"]) - 0.002
-    strand = torch.where(in_tail, fbm((z + 0.7 * x) * 17, d["along"] * 1.5), fbm(d["strand"] * 19, d["q"] * 2.0))
-    forelock = (d["a"] > -0.03) & (d["a"] < 0.05 + 0.10 * p.mane + 0.08 * (fine - 0.5)) & (d["b"] > 0.05) & (az < 0.04) & is_head
-    hairy = in_mane | in_tail | forelock
-    coat = torch.where(hairy, hair * (0.35 + 1.2 * strand), coat)
-    segment = torch.where(hairy, ID["mane"], segment)
-    gloss = torch.where(hairy, 0.5 + strand, gloss)
+    coat, gloss, segment = hair(x, z, az, fine, coat, gloss, segment, is_head, black, d, p)
 
     nail = d["hoof"] < d["limb"] - 0.006
     horn = torch.lerp(color(like, 0.045, 0.038, 0.032), color(like, 0.20, 0.16, 0.12), (p.socks * 0.7))
@@ -74,12 +64,26 @@ def surface(x, y, z, d, p, soft):
     return tack(x, y, z, az, coat, gloss, segment, d, p, soft)
 
 
+def hair(x, z, az, fine, coat, gloss, segment, is_head, black, d, p):
+    """Mane, forelock and tail over the coat."""
+    hair = color(p.size, 0.52, 0.44, 0.33) * p.mane_tone ** 1.5 + black * (1 - p.mane_tone)
+    hair = mix(hair, coat * 0.9, 0.25 * torch.ones_like(x))
+    coat_near = torch.minimum(torch.minimum(d["body"], d["neck"]), torch.minimum(d["skull"], d["limb"]))
+    in_mane, in_tail = d["mane"] < coat_near, d["tail"] < torch.minimum(coat_near, d["mane"]) - 0.002
+    strand = torch.where(in_tail, fbm((z + 0.7 * x) * 17, d["along"] * 1.5), fbm(d["strand"] * 19, d["q"] * 2.0))
+    forelock = (d["a"] > -0.03) & (d["a"] < 0.05 + 0.10 * p.mane + 0.08 * (fine - 0.5)) & (d["b"] > 0.05) & (az < 0.04) & is_head
+    hairy = in_mane | in_tail | forelock
+    coat = torch.where(hairy, hair * (0.35 + 1.2 * strand), coat)
+    return coat, torch.where(hairy, 0.5 + strand, gloss), torch.where(hairy, ID["mane"], segment)
+
+
 def face(coat, az, d, p, soft, black, shade):
     """The head's markings: blaze, dark muzzle, nostrils, mouth, eyes, ears."""
     a, b = d["a"], d["b"]
     soft = soft + 0.004
     wide = p.blaze * (0.018 + 0.03 * step(0.1, 0.25, a) * step(0.55, 0.3, a))
-    coat = mix(coat, color(soft, 0.68, 0.65, 0.60) * shade, step(-0.5, 0.5, (wide - az) / soft) * (b > 0) * step(0.02, 0.06, p.blaze) * step(0.03, 0.08, a))
+    stripe = step(-0.5, 0.5, (wide - az) / soft) * (b > 0) * step(0.02, 0.06, p.blaze) * step(0.03, 0.08, a)
+    coat = mix(coat, color(soft, 0.68, 0.65, 0.60) * shade, stripe)
     muzzle = step(0.40, 0.55, a + 0.25 * (0.02 - b).clamp(min=-0.05))
     coat = mix(coat, coat * 0.35 + color(soft, 0.03, 0.025, 0.024), muzzle * 0.75)
     nostril = _spot(a - 0.555, b - 0.018, 0.024, 0.015, soft) * (az > 0.015)
@@ -104,7 +108,8 @@ def tack(x, y, z, az, coat, gloss, segment, d, p, soft):
     rim = step(0.5, -0.5, ((x - 0.13).abs() - 0.325 * p.saddle).abs() / (soft + 0.02) - 0.2)
     cloth = mix(p.blanket * weave, color(soft, 0.6, 0.58, 0.52) * weave, rim * 0.6)
     coat = torch.where(pad, cloth, torch.where(leather, hide, coat))
-    girth = step(0.5, -0.5, ((x - 0.20).abs() - 0.035) / (soft + 0.004)) * there * ~(leather | pad) * (d["body"] < 0.02) * (y < 1.4) * (d["body"] < d["limb"])
+    girth = step(0.5, -0.5, ((x - 0.20).abs() - 0.035) / (soft + 0.004)) * step(0.2, 0.5, p.saddle)
+    girth = girth * ~(leather | pad) * (d["body"] < 0.02) * (y < 1.4) * (d["body"] < d["limb"])
     coat = mix(coat, color(soft, 0.05, 0.03, 0.02), girth)
     strap = step(0.5, -0.5, ((x - 0.15).abs() - 0.012) / (soft + 0.003)) * step(0.80, 0.82, y) * leather * (y < 1.35)
     coat = mix(coat, color(soft, 0.02, 0.012, 0.008), strap * 0.8)
@@ -120,7 +125,7 @@ def shade(x, y, z, n, d, p, light, soft):
     albedo, gloss, segment = surface(fx, fy, fz, near, p, soft / s)
     open_air = torch.ones_like(x)
     for reach, share in ((0.07, 0.35), (0.22, 0.45)):                # what is close by shuts out the sky
-        gap = distance(x + n[0] * reach, y + n[1] * reach, z + n[2] * reach, p) / (0.8 * reach)
+        gap = distance(x + n[0] * reach, y + n[1] * reach, z + n[2] * reach, p) / (0.85 * reach)
         open_air = open_air * (1 - share * (1 - gap.clamp(0, 1)))
     fine = fbm(fx * 16 + 3 * fz, fy * 7)
     rough = 0.16 * (fine - 0.5)

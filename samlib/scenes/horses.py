@@ -1,4 +1,4 @@
-"""Horses: their factors, their poses, the meadow they stand in, the camera. Their shape is in horse_body.py, their coat in horse_coat.py."""
+"""Horses: their factors, poses, the meadow they stand in, the camera. Their shape is in horse_body.py, their coat in horse_coat.py."""
 import torch
 
 from . import clutter, outdoors
@@ -78,12 +78,12 @@ def gait(p):
     """Joints of the four legs at this moment of the walk: a dict of (N, 1)."""
     phase = torch.asin(p["step"].clamp(-0.999, 0.999))
     joints = {}
-    for name, shift in zip(LEGS, (0.0, torch.pi, torch.pi / 2, -torch.pi / 2)):
+    for name, shift, rest in zip(LEGS, (0.0, torch.pi, torch.pi / 2, -torch.pi / 2), (0.0, 0.05, -0.03, 0.06)):
         fore = name.endswith("fore")
-        swing = 0.30 * p.stride * torch.sin(phase + shift) + {"near_fore": 0.0, "far_fore": 0.05, "near_hind": -0.03, "far_hind": 0.06}[name]
+        swing = 0.30 * p.stride * torch.sin(phase + shift) + rest
         lift = p.stride * torch.cos(phase + shift).clamp(min=0)
         ankle_x, ankle_y = (0.475 if fore else -0.70) + swing, 0.205 + 0.13 * lift
-        knee = joint(*((0.43, 1.00) if fore else (-0.52, 1.02)), ankle_x, ankle_y, *((0.475, 0.325) if fore else (0.51, 0.37)), 1 if fore else -1)
+        knee = joint(0.43, 1.01, ankle_x, ankle_y, 0.475, 0.325, 1) if fore else joint(-0.52, 1.01, ankle_x, ankle_y, 0.51, 0.37, -1)
         bend = 0.42 - 1.1 * lift                                   # of the pastern, from straight down
         toe_x, toe_y = ankle_x + 0.185 * torch.sin(bend), ankle_y - 0.185 * torch.cos(bend)
         toe_y = torch.where(lift < 0.2, torch.lerp(torch.full_like(toe_y, 0.0), toe_y, (lift / 0.2).clamp(0, 1)), toe_y)
@@ -99,10 +99,11 @@ def settings(u, factors, own):
     p.update(own, coat=coat(p.white, p.ginger), side=torch.where(torch.sin(own["bearing"]) > 0, 1.0, -1.0).double())
     angle = -0.78 + 1.66 * p.neck + number(-0.06, 0.06)
     nod = -1.25 + 0.50 * p.neck + number(-0.16, 0.16)
-    p.update(turn=number(-0.22, 0.22), belly=number(-0.5, 1.2), neck_cos=torch.cos(angle), neck_sin=torch.sin(angle), arch=number(0.02, 0.07),
-             head_cos=torch.cos(nod), head_sin=torch.sin(nod))
+    p.update(turn=number(-0.22, 0.22), belly=number(-0.5, 1.2), arch=number(0.02, 0.07),
+             neck_cos=torch.cos(angle), neck_sin=torch.sin(angle), head_cos=torch.cos(nod), head_sin=torch.sin(nod))
     p.update(poll_x=0.54 + NECK * p.neck_cos + 0.01, poll_y=1.325 + NECK * p.neck_sin + 0.01)
-    p.update(tail_x=number(-0.26, -0.08), tail_y=number(-0.95, -0.70), tail_bend=number(0.04, 0.12), tail_full=number(), sway=number(-0.12, 0.12))
+    p.update(tail_x=number(-0.26, -0.08), tail_y=number(-0.95, -0.70), tail_bend=number(0.04, 0.12),
+             tail_full=number(), sway=number(-0.12, 0.12))
     p.update(blaze=(number() * 2 - 1).clamp(min=0), dapples=number() * (1 - p.ginger), blanket=blanket(u(), u(), u()))
     p.update(gait(p))
     p.update(skyline=number(0, 6), cloud_x=number(0, 4), cloud_z=number(0, 4), half=p.path, lane=number(-0.5, 0.5), pavement=0 * p.path,
@@ -124,9 +125,9 @@ def camera(p):
     """Where the camera stands, in place: so far away, and zoomed so, that the horse fills the usual share of the picture."""
     sine, cosine = torch.sin(p.bearing).abs(), torch.cos(p.bearing).abs()
     (back, _, _), (front, high, _) = bounds(p)
-    long, tall, usual = (front - back) / p.size, high / p.size, 6.5
+    long, tall, usual = (front - back) / p.size, high / p.size, 7.8
     extent = long * sine + 1.15 * cosine
-    p["tangent"] = torch.maximum(extent / 0.80, tall / 0.76) / (2 * usual)
+    p["tangent"] = torch.maximum(extent / 0.80, tall * (1 + 0.16 * cosine) / 0.78) / (2 * usual)
     outdoors.orbit(p, usual * p.distance, 0.5 * tall)
     p.update(look_x=0.4 * p.look_x + 0.5 * (back + front), look_z=0.4 * p.look_z)   # the neck moves the middle
 
@@ -165,7 +166,8 @@ def person(canvas, p, c, room):
     bone = lambda ax, ay, bx, by, r0, r1: cone(u, v, zero + 1e-9, ax + zero, ay + zero, bx + zero, by + zero, r0, r1)
     apart = 0.06 + 0.10 * c.own3
     legs = torch.minimum(bone(-0.08, 0.9, -apart, 0.05, 0.10, 0.06), bone(0.08, 0.9, apart, 0.05, 0.10, 0.06))
-    jacket = torch.minimum(bone(0, 0.95, 0, 1.32, 0.15, 0.19), torch.minimum(bone(-0.2, 1.36, -0.30, 0.85, 0.07, 0.05), bone(0.2, 1.36, 0.30, 0.85, 0.07, 0.05)))
+    arms = torch.minimum(bone(-0.2, 1.36, -0.30, 0.85, 0.07, 0.05), bone(0.2, 1.36, 0.30, 0.85, 0.07, 0.05))
+    jacket = torch.minimum(bone(0, 0.95, 0, 1.32, 0.15, 0.19), arms)
     skin = torch.minimum(bone(0, 1.45, 0, 1.60, 0.06, 0.10), (u.abs() - 0.30).abs() + (v - 0.80).abs() - 0.05)
     hat = torch.minimum(bone(0, 1.70, 0, 1.72, 0.11, 0.09), bone(-0.15, 1.68, 0.15, 1.68, 0.02, 0.02))
     folds = 0.75 + 0.5 * fbm(u * 4, v * 3)
