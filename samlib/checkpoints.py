@@ -7,7 +7,6 @@ arguments as JSON in the header. Loading gives float32 on the CPU.
 import json
 import os
 import struct
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from . import biggan_layout
+from . import biggan_layout, paths
 from .arrays import CheckpointError, brief
 from .biggan import BigGAN
 from .layouts import arrays_of, config_of
@@ -31,20 +30,11 @@ def save_tensors(tensors: dict, path, metadata: dict | None = None, half: bool =
     half: store floating tensors of two or more dimensions in 16 bits (vectors are small and keep 32).
     metadata: name -> anything JSON can hold; strings are stored as they are.
     """
-    path = Path(path)
     stored = {name: _shrink(name, tensor) if half else tensor for name, tensor in tensors.items()}
     stored = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in stored.items()}
     header = {key: value if isinstance(value, str) else json.dumps(value) for key, value in (metadata or {}).items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-    os.close(handle)
-    try:
+    with paths.atomic_file(path) as temporary:
         save_file(stored, temporary, metadata=header)
-        os.chmod(temporary, 0o644)  # mkstemp made it readable by its owner alone
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
 
 
 def _shrink(name, tensor):

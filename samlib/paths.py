@@ -44,9 +44,17 @@ def atomic_file(path):
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")  # the suffix says the format
     try:
         yield temporary
+        temporary.chmod(0o666 & ~_umask())  # some writers make a file for its owner only
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _umask():
+    """The permissions that this process takes from new files; it can only be read by setting it."""
+    value = os.umask(0)
+    os.umask(value)
+    return value
 
 
 @contextlib.contextmanager

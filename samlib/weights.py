@@ -5,20 +5,12 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import nn
 
-from samlib import paths
 from samlib.arrays import CheckpointError, brief
-from samlib.checkpoints import check_header
+from samlib.checkpoints import check_header, save_tensors
 
 MAX_CONFIG = 10_000  # characters of JSON
-
-
-def compact(tensor: Tensor, half: bool = True) -> Tensor:
-    """`tensor` as it is stored: 16 bit from two dimensions on; running variances can be too small for 16 bit."""
-    stored = tensor.detach().cpu().contiguous()
-    return stored.half() if half and stored.is_floating_point() and stored.ndim > 1 else stored
 
 
 def save(module: nn.Module, path, half: bool = True, **metadata) -> Path:
@@ -26,9 +18,7 @@ def save(module: nn.Module, path, half: bool = True, **metadata) -> Path:
 
     half: matrices in 16 bit; False keeps every number exactly. What the module says of how it was `trained` goes along."""
     header = {"class": type(module).__name__, "config": module.config, **getattr(module, "trained", {}), **metadata}
-    state = {name: compact(tensor, half) for name, tensor in module.state_dict().items()}
-    with paths.atomic_file(path) as temporary:
-        save_file(state, temporary, {key: json.dumps(value) for key, value in header.items()})
+    save_tensors(module.state_dict(), path, {key: json.dumps(value) for key, value in header.items()}, half)
     return Path(path)
 
 
