@@ -10,6 +10,7 @@ import contextlib
 import pickle
 import sys
 import types
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ import torch
 
 from samlib.download import name_of
 from samlib.official import OFFICIAL
+from samlib.official import load as official_load
 
 SOURCE = "raise RuntimeError('code inside a checkpoint was run')\n"
 
@@ -130,3 +132,19 @@ def make(folder, name, generator, predictor=None, encoder=None, directions=None,
         np.save(folder / f"csc_{direction}.npy", rows.detach().cpu().numpy())
     gone = {part: None for part, (_, network) in found.items() if network is None}
     return {**official, **gone, "size": generator.resolution, "directions": tuple(directions or ()), **facts}
+
+
+def cars(folder, device=None):
+    """The built-in cars as files of lsun-cars in `folder`, and the domain that `official.load` makes of them.
+
+    Of 256 px instead of 512, with no encoder, so that inversions begin at the mean w, and with the settings that suit this
+    generator. ST-LPIPS and the built-in segmenter stand for LPIPS and ADE20K, whose weights would have to be downloaded.
+    """
+    from samlib.domains import load
+
+    own = load("cars", "cpu")
+    facts = make(folder, "lsun-cars", own.generator, own.predictor, directions=own.directions, metric="st-lpips-alex",
+                 segmenter="unsupervised", tau=own.tau)
+    found = official_load("lsun-cars", device, facts=facts, folder=folder, progress=False)
+    return replace(found, segmenter=load("cars", found.device).segmenter, strengths=own.strengths, steps=own.steps,
+                   weights=own.weights, learning_rate=own.learning_rate)
