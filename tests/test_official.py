@@ -50,7 +50,7 @@ def server(files, monkeypatch, tmp_path):
         yield one
 
 
-def photo(height=48, width=64):
+def pixels(height=48, width=64):
     return torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(0)) * 2 - 1
 
 
@@ -84,9 +84,9 @@ def test_a_domain_is_downloaded_once_and_has_all_its_parts(server, tmp_path):
 
 def test_it_is_the_paper_s_method_on_a_letterboxed_photograph(server):
     cars = samlib.load("lsun-cars", "cpu")
-    inversion = cars.invert(photo(), steps=2, tau=0.0, progress=False)
+    inversion = cars.invert(pixels(), steps=2, tau=0.0, progress=False)
     inside = (slice(None), slice(8, 56))
-    assert torch.equal(inversion.inputs[..., 8:56, :], photo())
+    assert torch.equal(inversion.inputs[..., 8:56, :], pixels())
     assert inversion.valid[..., 8:56, :].all() and inversion.valid.sum() == 48 * 64
     assert inversion.layer_map[inside].min() > 0 and not inversion.layer_map[:, :8].any() and not inversion.layer_map[:, 56:].any()
     moved = cars.edit(inversion, {"rims": 3.0}) - inversion.images
@@ -98,9 +98,9 @@ def test_it_begins_where_the_encoder_says_which_sees_192_of_256_rows(server):
     seen = []
     encoder = cars.encoders["e4e"].encoder
     encoder.register_forward_hook(lambda module, inputs, output: seen.append((inputs[0], output)))
-    found = cars.invert(photo(), "w+", steps=1, progress=False)
+    found = cars.invert(pixels(), "w+", steps=1, progress=False)
     assert seen[0][0].shape == (1, 3, 192, 256)
-    still = cars.invert(photo(), "e4e", progress=False)
+    still = cars.invert(pixels(), "e4e", progress=False)
     assert torch.equal(still.w_plus, seen[1][1]) and torch.equal(seen[0][1], seen[1][1])
     assert 0 < (found.w_plus - still.w_plus).abs().max() < 0.1  # one step of 0.05 from there
 
@@ -108,8 +108,8 @@ def test_it_begins_where_the_encoder_says_which_sees_192_of_256_rows(server):
 def test_what_is_above_and_below_a_car_does_not_matter(server):
     """A square photograph is seen in its middle alone, as a letterboxed one is."""
     cars = samlib.load("lsun-cars", "cpu")
-    square = torch.cat([torch.ones(1, 3, 8, 64), photo(), -torch.ones(1, 3, 8, 64)], 2)
-    a, b = (cars.invert(x, steps=3, tau=0.01, progress=False) for x in (photo(), square))
+    square = torch.cat([torch.ones(1, 3, 8, 64), pixels(), -torch.ones(1, 3, 8, 64)], 2)
+    a, b = (cars.invert(x, steps=3, tau=0.01, progress=False) for x in (pixels(), square))
     for name in ("w_plus", "layer_map", "error_maps", "segments"):
         assert torch.equal(getattr(a, name), getattr(b, name)), name
     assert all(torch.equal(a.losses[name], b.losses[name]) for name in a.losses)
@@ -120,7 +120,7 @@ def test_the_predictor_sees_cars_at_256_px_wide(server, monkeypatch):
     assert cars.view == 64  # no larger than the generator
     cars.view, shapes = 48, []
     cars.predictor.register_forward_pre_hook(lambda module, inputs: shapes.append(inputs[0].shape))
-    found = cars.invert(photo(), steps=1, progress=False)
+    found = cars.invert(pixels(), steps=1, progress=False)
     assert shapes == [(1, 3, 36, 48)] and found.error_maps.shape == (1, 3, 64, 64)
 
 
@@ -175,16 +175,16 @@ def test_a_download_that_breaks_off_is_gone_on_with(server, files):
 def test_horses_say_what_was_never_published_and_how_to_train_it(server, tmp_path):
     horses = samlib.load("lsun-horses", "cpu")
     with pytest.raises(FileNotFoundError) as caught:
-        horses.invert(photo(64), progress=False)
+        horses.invert(pixels(64), progress=False)
     message = str(caught.value)
     assert "no predictor is published for lsun-horses" in message and "\n" not in message
     assert "python -m samlib train OUT --images FOLDER --generator" in message and "stylegan2-horse-config-f.pkl" in message
     with pytest.raises(FileNotFoundError, match="no encoder is published for lsun-horses"):
-        horses.invert(photo(64), "e4e")
-    assert horses.invert(photo(64), "w+", steps=1, progress=False).images.shape == (1, 3, 64, 64)
+        horses.invert(pixels(64), "e4e")
+    assert horses.invert(pixels(64), "w+", steps=1, progress=False).images.shape == (1, 3, 64, 64)
     own = InvertibilityPredictor(horses.spaces, width=8, decoder=8, low_reduced=8)
     own.save(tmp_path / "weights" / "lsun-horses" / "predictor.safetensors")
-    assert samlib.load("lsun-horses", "cpu").invert(photo(64), steps=1, progress=False).error_maps.shape == (1, 3, 64, 64)
+    assert samlib.load("lsun-horses", "cpu").invert(pixels(64), steps=1, progress=False).error_maps.shape == (1, 3, 64, 64)
 
 
 def test_the_segmenter_names_its_extra_and_none_takes_its_place(server, monkeypatch):
@@ -192,7 +192,7 @@ def test_the_segmenter_names_its_extra_and_none_takes_its_place(server, monkeypa
     monkeypatch.setitem(sys.modules, "transformers", None)  # as if it were not installed
     cars = samlib.load("lsun-cars", "cpu")
     with pytest.raises((ImportError, ValueError), match=r"sam-inversion\[photos\]"):
-        cars.invert(photo(), steps=1, progress=False)
+        cars.invert(pixels(), steps=1, progress=False)
 
 
 def test_a_generator_or_predictor_of_another_kind_is_refused(server, files, tmp_path):
@@ -253,6 +253,14 @@ def test_the_command_lists_them_and_asks_no_server(server, capsys, monkeypatch, 
     assert "generator here, predictor here, encoder here, 2 of 2 published directions here" in capsys.readouterr().out
 
 
+def test_the_command_keeps_the_whole_of_a_car_s_photograph(server, photo, tmp_path, capsys):
+    arguments = ["--domain", "lsun-cars", "--out", str(tmp_path / "out"), "--steps", "1", "--device", "cpu"]
+    assert main(["invert", str(photo), *arguments]) == 0  # 90 x 60
+    inversion = samlib.Inversion.load(tmp_path / "out" / "inversion.safetensors")
+    assert inversion.valid[0, 0].any(1).sum() == 43 and inversion.valid[0, 0].any(0).all()  # 64 x 43, of at most 64 x 48
+    assert "PSNR" in capsys.readouterr().out and (tmp_path / "out" / "segments.png").is_file()
+
+
 def test_the_user_s_folder(monkeypatch, tmp_path):
     monkeypatch.setenv("SAMLIB_WEIGHTS", str(tmp_path / "a"))
     assert paths.weights() == tmp_path / "a"
@@ -276,7 +284,7 @@ def test_biggan_comes_from_its_package_s_address_and_asks_a_classifier(server, t
         raise OSError("no route to host")
 
     monkeypatch.setattr("torchvision.models.resnet50", offline)
-    images = photo(64, 64).expand(2, -1, -1, -1)
+    images = pixels(64, 64).expand(2, -1, -1, -1)
     with pytest.raises(ValueError, match="resnet50"):
         domain.invert(images, "z+", steps=1, progress=False)
     found = domain.invert(images, "F2", classes=["tiger", "tiger shark"], steps=2, progress=False)
