@@ -1,0 +1,156 @@
+"""What the paper's notebooks share: the images they measure on, inversions that are kept on disk, and the record of a result.
+
+    inputs(domain, kind, count, seed) -> Inputs -> inverted(domain, images, method) -> Inversion -> record(name, numbers, parameters)
+"""
+
+import json
+import platform
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from samlib import figures, kept, paths, scenes
+from samlib.images import read_image, to_square
+from samlib.inversion import Inversion
+
+HELD_OUT = 100  # added to a notebook's seed: the trainings drew their scenes from seeds 0 to 4
+STARTED = time.perf_counter(), time.process_time()  # of this process, so of the notebook
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Images (N, 3, R, R) in [-1, 1] and what is known of them; of photographs, segments and factors are not known.
+
+    names  one for each image; segments (N, R, R) ids of the true parts; factors: name -> (N,).
+    """
+
+    images: Tensor
+    names: tuple[str, ...]
+    segments: Tensor | None = None
+    factors: dict[str, Tensor] = field(default_factory=dict)
+
+    def __len__(self):
+        return len(self.images)
+
+
+def inputs(domain, kind="challenging", count=1, seed=0, first=0) -> Inputs:
+    """`count` images for a domain, from the `first` on, the same for the same seed, and none that a training saw.
+
+    kind  "challenging" or "ordinary": scenes of a built-in category; anything else: a folder of images, in the order of names.
+    """
+    size, indices = domain.generator.resolution, range(first, first + count)
+    if kind in ("challenging", "ordinary"):
+        if domain.name not in scenes.FACTORS:
+            raise ValueError(f"{kind} scenes are there for {', '.join(scenes.FACTORS)}, not for {domain.name!r}; name a folder of images")
+        drawn = scenes.render(domain.name, seed=HELD_OUT + seed, indices=indices, size=size, challenging=kind == "challenging",
+                              device=domain.device)
+        return Inputs(drawn.images, tuple(f"{kind}-{seed}-{i}" for i in indices), drawn.segments, drawn.factors)
+    folder = Path(kind)
+    files = sorted(path for path in folder.glob("*") if path.is_file() and not path.name.startswith("."))
+    if len(files) < first + count:
+        raise ValueError(f"{folder} has {len(files)} images; {first + count} are wanted: ask for fewer, or name another folder")
+    fit = "whole" if domain.aspect else "crop"
+    images = [to_square(read_image(files[i], size, fit), size, "pad")[0] for i in indices]
+    return Inputs(torch.cat(images).to(domain.device), tuple(files[i].name for i in indices))
+
+
+def missing(domain, images, method="sam", **options) -> list[int]:
+    """Which of the images have no inversion on disk yet, by their place."""
+    return [i for i, key in enumerate(kept.keys(domain, images, method, options)) if not kept.file_of(key).is_file()]
+
+
+def inverted(domain, images, method="sam", *, batch=16, compute=True, holes=False, progress=False, **options) -> Inversion:
+    """`domain.invert(images, method, **options)`, each image kept on disk, so that it is made once and shared by all notebooks.
+
+    Images are made `batch` at a time and written one by one under a temporary name first: killed anywhere and called
+    again, the result is the same. A batch that fails is noted with its traceback in `kept.failures()`, the others go on,
+    and in the end one RuntimeError says how many are missing.
+    options  those of Domain.invert; what has the images first, such as layer_map (N, R, R), is cut up with them.
+    compute  False only reads. holes=True gives what there is, in order, without the missing (`missing` says which).
+    """
+    keys = kept.keys(domain, images, method, options)
+    for part in _batches([i for i, key in enumerate(keys) if not kept.file_of(key).is_file()] if compute else [], batch):
+        try:
+            begun = time.perf_counter()
+            found = domain.invert(images[part], method, progress=progress, **kept.rows(options, part, len(images)))
+            done = min((len(history) for history in found.losses.values()), default=None)
+            if done is not None and done < (options.get("steps") or domain.steps) and method != "pti":
+                raise KeyboardInterrupt(f"{method} was stopped after {done} steps")  # an early result is not kept
+            seconds = (time.perf_counter() - begun) / len(part)
+            for place, one in zip(part, found):
+                kept.write(keys[place], one, {"method": method, "domain": domain.name, "seconds": seconds})
+        except Exception as error:
+            with open(kept.failures(), "a") as file:
+                row = {"domain": domain.name, "method": method, "keys": [keys[i] for i in part], "error": repr(error)}
+                file.write(json.dumps({**row, "traceback": traceback.format_exc()}) + "\n")
+    there = [key for key in keys if kept.file_of(key).is_file()]
+    if not there or (len(there) < len(keys) and not holes):
+        raise RuntimeError(f"{len(keys) - len(there)} of {len(keys)} inversions by {method} are missing in {kept.folder()}"
+                           + (f"; {_last_failure()}" if compute else "; run them first, or take what there is with holes=True"))
+    return kept.joined([Inversion.load(kept.file_of(key)) for key in there]).to(domain.device)
+
+
+def seconds(domain, images, method="sam", **options) -> list[float]:
+    """What each of the inversions took, its share of a batch; as `inverted` noted it when it made them."""
+    files = [kept.file_of(key).with_suffix(".json") for key in kept.keys(domain, images, method, options)]
+    return [json.loads(file.read_text())["seconds"] for file in files]
+
+
+def record(name, numbers: Mapping, parameters: Mapping, figure=None, domain=None, folder=None) -> Path:
+    """Write a result: `<stem>.json` and, of a figure, `<stem>.png` and `<stem>.pdf` -> path of the JSON.
+
+    The stem is `name`, followed by the domain's name where the parameters have a `domain`: fig03-cars.
+    They go to figures/ where the parameters say profile="full", otherwise to outputs/figures/.
+    numbers     of any depth: tensors, numbers, text. What is no number (NaN) is written as null.
+    parameters  those of the notebook, its seed among them.
+    domain      a Domain, or several, whose weights' digests are written down.
+    """
+    folder = Path(folder) if folder else paths.FIGURES if parameters.get("profile") == "full" else paths.OUTPUTS / "figures"
+    stem = f"{name}-{Path(parameters['domain']).name}" if "domain" in parameters else name
+    domains = [domain] if hasattr(domain, "generator") else list(domain or ())
+    wall, cpu = time.perf_counter() - STARTED[0], time.process_time() - STARTED[1]
+    content = {"name": name, "numbers": plain(numbers), "parameters": plain(parameters),
+               "digests": {one.name: kept.digests(one) for one in domains}, "seconds": round(wall, 1), "cpu_seconds": round(cpu, 1),
+               "device": _device(domains), "torch": torch.__version__}
+    if figure is not None:
+        figures.save(figure, folder / f"{stem}.png", pdf=True)
+    with paths.atomic_file(folder / f"{stem}.json") as temporary:
+        temporary.write_text(json.dumps(content, indent=1) + "\n")
+    return folder / f"{stem}.json"
+
+
+def plain(value):
+    """`value` as JSON can hold it; floats to six digits, NaN and infinities as None."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if hasattr(value, "tolist"):  # tensors and numpy
+        return plain(value.tolist())
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [plain(item) for item in value]
+    if isinstance(value, float):
+        return float(f"{value:.6g}") if abs(value) < float("inf") else None
+    if hasattr(value, "__dataclass_fields__"):
+        return plain(asdict(value))
+    return value if value is None or isinstance(value, bool | int | str) else str(value)
+
+
+def _batches(indices, size):
+    return [indices[i:i + size] for i in range(0, len(indices), size)]
+
+
+def _last_failure():
+    if not kept.failures().is_file():
+        return "nothing failed, so another process removed them"
+    last = json.loads(kept.failures().read_text().splitlines()[-1])
+    return f"the last failure: {last['error']} (all are in {kept.failures()})"
+
+
+def _device(domains):
+    if domains and domains[0].device.type == "cuda":
+        return torch.cuda.get_device_name(domains[0].device)
+    return f"cpu ({platform.machine()}, {torch.get_num_threads()} threads)"

@@ -1,0 +1,160 @@
+"""Inversions on disk, one file for each image, under a key made of all that decides what is in it.
+
+The key is a digest of the image, the method and its options, the domain's settings, the weights that the method reads, and
+the code that it runs (comments and docstrings left out), so that no file is trusted by its name.
+"""
+
+import ast
+import hashlib
+import json
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from samlib import encode, paths
+from samlib.inversion import BATCHED, BY_NAME, Inversion
+
+CODE = ("baselines", "domains", "encode", "encoder_networks", "features", "inversion", "invertibility", "irse", "layer_map",
+        "methods", "objective", "optimize", "perceptual", "predict", "segmenters", "spaces", "stylegan2", "biggan", "biggan_layers")
+SETTINGS = ("name", "tau", "steps", "weights", "learning_rate", "start", "aspect", "view")
+
+
+def folder() -> Path:
+    """Where they are; SAMLIB_CACHE moves it."""
+    return paths.cache() / "inversions"
+
+
+def failures() -> Path:
+    """The file with one line of JSON for each batch that failed, its traceback included."""
+    folder().mkdir(parents=True, exist_ok=True)
+    return folder() / "failures.jsonl"
+
+
+def file_of(key: str) -> Path:
+    return folder() / key[:2] / f"{key}.safetensors"
+
+
+def write(key: str, one: Inversion, note: dict) -> None:
+    """Write the inversion of one image, without the spaces that none of its masks uses, and the note beside it."""
+    used = {name for name, mask in one.masks.items() if mask.any()}
+    one = Inversion(**{**vars(one), "masks": {k: v for k, v in one.masks.items() if k in used},
+                       "deltas": {k: v for k, v in one.deltas.items() if k in used}})
+    with paths.atomic_file(file_of(key).with_suffix(".json")) as temporary:
+        temporary.write_text(json.dumps(note) + "\n")
+    one.save(file_of(key))  # last: an inversion that is there has its note
+
+
+def keys(domain, images: Tensor, method: str, options: dict) -> list[str]:
+    """One key for each image."""
+    options = {name: value for name, value in options.items() if name not in ("progress", "callback")}
+    options = {"tau": domain.tau, "steps": domain.steps} | {k: v for k, v in options.items() if v is not None}
+    settings = repr([(name, getattr(domain, name)) for name in SETTINGS if name not in ("tau", "steps")])
+    shared = [settings, method, *parts_of(domain, method, options).values(), *map(code_digest, _code())]
+    return [digest(*shared, of_tensor(images[i : i + 1]), of_options(rows(options, [i], len(images)))) for i in range(len(images))]
+
+
+def rows(options: dict, part: list[int], count: int) -> dict:
+    """The options for some of `count` images: what has the images first is cut up with them."""
+
+    def cut(name, value):
+        if isinstance(value, Inversion):
+            return joined([value[i] for i in part])
+        if isinstance(value, Tensor) and value.ndim and len(value) == count and (name != "layer_map" or value.ndim == 3):
+            return value[part]
+        return [value[i] for i in part] if isinstance(value, list | tuple) and len(value) == count else value
+
+    return {name: cut(name, value) for name, value in options.items()}
+
+
+def joined(inversions: list[Inversion]) -> Inversion:
+    """One batch of several; a space that one of them does not use gets zeros there, which changes nothing."""
+    if len(inversions) == 1:
+        return inversions[0]
+    first = inversions[0]
+    values = {name: torch.cat([getattr(one, name) for one in inversions]) for name in BATCHED
+              if all(getattr(one, name) is not None for one in inversions)}
+    for group in (*BY_NAME, "losses"):
+        across = 1 if group == "losses" else 0
+        known = {name: x for one in inversions for name, x in getattr(one, group).items()}
+        values[group] = {name: torch.cat([_or_zeros(one, group, name, like) for one in inversions], across)
+                         for name, like in known.items()}
+    texts = {name: getattr(first, name) for name in ("spaces", "domain", "method", "noise")}
+    return Inversion(**values, **texts)
+
+
+def _or_zeros(one, group, name, like):
+    return getattr(one, group).get(name, torch.zeros_like(like))
+
+
+def digests(domain) -> dict[str, str]:
+    """Name of a part of a domain -> digest of its weights, for the record of a result."""
+    parts = {"generator": domain.generator, "metric": domain.metric, "predictor": domain.predictor,
+             "segmenter": domain.segmenter, **domain.encoders}
+    found = {name: of_module(part) for name, part in parts.items() if part is not None}
+    return found | ({"directions": of_options(domain.directions)} if domain.directions else {})
+
+
+def parts_of(domain, method: str, options: dict) -> dict[str, str]:
+    """The digests of those parts whose weights this call reads."""
+    wanted = {"generator": domain.generator, "metric": domain.metric}
+    if method in ("sam", "sam-encoder") and options.get("layer_map") is None:
+        wanted |= {"predictor": domain.predictor, "segmenter": domain.segmenter}
+    start = options.get("start") or {"hybrid-e4e": "e4e"}.get(method, domain.start)
+    for name in {method, start if isinstance(start, str) else None} & {*encode.ENCODERS}:
+        wanted[name] = domain.encoder(name)
+    return {name: of_module(part) for name, part in sorted(wanted.items()) if part is not None}
+
+
+def of_module(part) -> str:
+    """Digest of a module's weights; of a segmenter that wraps one, of its settings and what it wraps."""
+    if isinstance(part, torch.nn.Module):
+        return digest(type(part).__name__, *(x for name, value in part.state_dict().items() for x in (name, of_tensor(value))))
+    if part is None or isinstance(part, str | int | float | tuple | list):
+        return repr(part)
+    inner = sorted(getattr(part, "__dict__", {}).items())  # an object's own repr may hold its address
+    return digest(getattr(part, "__qualname__", type(part).__name__), *(x for name, value in inner for x in (name, of_module(value))))
+
+
+def of_options(options: dict) -> str:
+    """Digest of names and values: numbers, text, tensors, Inversions, lists of those."""
+
+    def of(value):
+        if isinstance(value, Inversion):
+            return digest(*(of_tensor(x) for x in (value.w_plus, *value.deltas.values())), *value.deltas)
+        if isinstance(value, Tensor):
+            return of_tensor(value) if value.ndim else repr(value.item())
+        return digest(*map(of, value)) if isinstance(value, list | tuple) else repr(value)
+
+    return digest(*(part for name, value in sorted(options.items()) for part in (name, of(value))))
+
+
+def of_tensor(x: Tensor) -> bytes:
+    x = x.detach().cpu().contiguous()
+    x = x.float() if x.dtype == torch.bfloat16 else x
+    return f"{x.dtype} {tuple(x.shape)}".encode() + hashlib.sha256(x.numpy()).digest()
+
+
+def digest(*parts: bytes | str) -> str:
+    """SHA-256 of all parts, in hexadecimal."""
+    found = hashlib.sha256()
+    for part in parts:
+        part = part.encode() if isinstance(part, str) else part
+        found.update(len(part).to_bytes(8, "little") + part)
+    return found.hexdigest()
+
+
+def _code() -> Iterable[Path]:
+    return [Path(__file__).with_name(f"{name}.py") for name in CODE]
+
+
+@cache
+def code_digest(file: Path) -> str:
+    """Digest of what a file of Python does: comments, docstrings and the arrangement of lines do not count."""
+    tree = ast.parse(file.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+    return digest(ast.dump(tree))

@@ -1,0 +1,128 @@
+"""Inversions that are kept are those that are made; a hole is refused; a record can be read again."""
+
+import json
+
+import pytest
+import torch
+
+import samlib
+from samlib import experiments, figures, kept
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("SAMLIB_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture()
+def images():
+    return torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+
+
+def forbid(monkeypatch, domain):
+    monkeypatch.setattr(type(domain), "invert", lambda *a, **k: pytest.fail("made again"))
+
+
+def test_scenes_come_with_what_is_known_and_no_training_saw_them(tiny, monkeypatch):
+    asked = []
+    monkeypatch.setattr(experiments.scenes, "render", lambda *a, **k: asked.append(k["seed"]) or samlib.scenes.draw.Scenes(
+        torch.zeros(2, 3, 64, 64), torch.zeros(2, 64, 64).long(), {"size": torch.zeros(2)}))
+    tiny.name = "cars"
+    found = experiments.inputs(tiny, "ordinary", 2, seed=1, first=4)
+    assert found.names == ("ordinary-1-4", "ordinary-1-5") and len(found) == 2 and asked == [101]
+    assert found.segments.shape == (2, 64, 64) and "size" in found.factors
+
+
+def test_a_folder_gives_its_images_in_order(tiny, tmp_path, images):
+    for name, image in zip("ba", images):
+        samlib.write_image(tmp_path / f"{name}.png", image[None])
+    found = experiments.inputs(tiny, str(tmp_path / "."), 1)
+    assert found.names == ("a.png",) and found.images.shape == (1, 3, 64, 64) and found.segments is None
+    with pytest.raises(ValueError, match="has 2 images; 3 are wanted"):
+        experiments.inputs(tiny, tmp_path, 3)
+    with pytest.raises(ValueError, match="scenes are there for cars"):
+        experiments.inputs(tiny, "challenging")
+
+
+def test_what_is_kept_is_what_was_made(tiny, images, monkeypatch):
+    made = tiny.invert(images, "sam", steps=2, tau=0.3, progress=False)
+    first = experiments.inverted(tiny, images, "sam", steps=2, tau=0.3, batch=2)
+    forbid(monkeypatch, tiny)
+    again = experiments.inverted(tiny, images, "sam", steps=2, tau=0.3)
+    for found in (first, again):
+        assert torch.allclose(found.images, made.images, atol=1e-4) and torch.equal(found.layer_map, made.layer_map)
+        assert found.losses["l2"].shape == (2, 3) and found.method == "sam"
+        assert torch.allclose(tiny.edit(found, {"size": 1.0}), tiny.edit(made, {"size": 1.0}), atol=1e-3)
+    assert experiments.missing(tiny, images, "sam", steps=2, tau=0.3) == []
+    assert len(experiments.seconds(tiny, images, "sam", steps=2, tau=0.3)) == 3
+
+
+def test_the_key_changes_with_all_that_decides_the_result(tiny, images):
+    def key(domain=tiny, method="w+", x=images, **options):
+        return kept.keys(domain, x, method, options)[0]
+
+    layer_map = torch.ones(3, 64, 64).long()
+    others = [key(method="w"), key(x=images[1:]), key(steps=9), key(seed=1), key(layer_map=layer_map), key(tau=0.7)]
+    tiny.learning_rate *= 2
+    others.append(key())
+    tiny.learning_rate /= 2
+    assert key() == key(steps=tiny.steps, tau=None, progress=True)  # the domain's own, and what changes nothing
+    before = key()
+    next(tiny.generator.parameters()).data.mul_(1.01)
+    others.append(key())
+    assert len({before, *others}) == len(others) + 1
+
+
+def test_one_image_has_one_key_in_any_company(tiny, images):
+    layer_map = torch.arange(3)[:, None, None].expand(3, 64, 64)
+    together = kept.keys(tiny, images, "sam", {"layer_map": layer_map, "tau": torch.tensor([0.1, 0.2, 0.3])})
+    alone = kept.keys(tiny, images[1:2], "sam", {"layer_map": layer_map[1:2], "tau": torch.tensor([0.2])})
+    assert together[1:2] == alone and len(set(together)) == 3
+
+
+def test_what_was_stopped_goes_on_where_it_was(tiny, images, monkeypatch):
+    experiments.inverted(tiny, images[:2], "w+", steps=1)
+    assert experiments.missing(tiny, images, "w+", steps=1) == [2]
+    real, asked = type(tiny).invert, []
+    monkeypatch.setattr(type(tiny), "invert", lambda self, x, *a, **k: asked.append(len(x)) or real(self, x, *a, **k))
+    assert len(experiments.inverted(tiny, images, "w+", steps=1)) == 3 and asked == [1]
+
+
+def test_a_hole_is_refused_unless_it_is_asked_for(tiny, images, monkeypatch):
+    experiments.inverted(tiny, images[:1], "w+", steps=1)
+    with pytest.raises(RuntimeError, match="2 of 3 inversions by w. are missing"):
+        experiments.inverted(tiny, images, "w+", steps=1, compute=False)
+    assert len(experiments.inverted(tiny, images, "w+", steps=1, compute=False, holes=True)) == 1
+    monkeypatch.setattr(type(tiny), "invert", lambda *a, **k: 1 / 0)
+    with pytest.raises(RuntimeError, match="the last failure: ZeroDivisionError"):
+        experiments.inverted(tiny, images, "w+", steps=1, batch=1)
+    rows = [json.loads(line) for line in kept.failures().read_text().splitlines()]
+    assert len(rows) == 2 and "1 / 0" in rows[0]["traceback"]
+
+
+def test_inversions_that_use_other_spaces_make_one_batch(tiny, images):
+    layer_map = torch.stack([torch.full((64, 64), i) for i in range(3)])
+    found = experiments.inverted(tiny, images, layer_map=layer_map, steps=1, batch=1)
+    assert set(found.deltas) == {"F4", "F6"} and not found.masks["F4"][0].any()
+    alone = tiny.invert(images[1:2], layer_map=layer_map[1:2], steps=1, progress=False)
+    assert torch.allclose(found.images[1:2], alone.images, atol=1e-4)
+
+
+def test_a_record_holds_numbers_parameters_digests_and_the_figure(tiny, tmp_path):
+    figure = figures.grid(torch.zeros(1, 3, 8, 8))
+    numbers = {"psnr": torch.tensor([1.0, float("nan")]), "rows": [{"n": 3}], "works": True}
+    path = experiments.record("fig00", numbers, {"domain": "cars", "seed": 1}, figure, tiny, tmp_path)
+    assert path == tmp_path / "fig00-cars.json" and {file.suffix for file in tmp_path.glob("fig00-cars.*")} == {".png", ".pdf", ".json"}
+    read = json.loads(path.read_text())
+    assert read["numbers"] == {"psnr": [1.0, None], "rows": [{"n": 3}], "works": True}
+    assert read["parameters"]["seed"] == 1 and len(read["digests"][tiny.name]["generator"]) == 64
+    assert {"seconds", "cpu_seconds", "device", "torch"} <= set(read)
+
+
+def test_comments_and_docstrings_do_not_change_what_code_does(tmp_path):
+    texts = "x = 1\n", '"""Says."""\nx = 1  # one\n', "x = 2\n"
+    files = [tmp_path / f"{i}.py" for i in range(3)]
+    for file, text in zip(files, texts):
+        file.write_text(text)
+    first, second, third = map(kept.code_digest, files)
+    assert first == second != third
