@@ -1,6 +1,6 @@
 """Everything a built-in domain is made of, stage by stage, each from the files of those before it.
 
-    gan -> segmenter, factors, inversions -> predictor, directions -> evaluate
+    gan -> segmenter, factors, inversions -> predictor -> encoders, directions -> evaluate
 
 A stage writes its files into the output folder when it is done; what is there is not made again. `gan` runs on several
 GPUs under torchrun; `inversions` takes a part of the images, so that several GPUs can share it.
@@ -26,6 +26,9 @@ from ..objective import Weights
 from ..perceptual import Metric
 from ..scenes import SEGMENTS, codes, render
 from . import gan
+from .edits import DEPENDENT, EDITS, change_asked
+from .encoder_recipes import FULL, QUICK
+from .encoders import train_encoders_stage
 from .factors import FactorRegressor, evaluate_factors, train_factors
 from .loop import as_uint8, predict
 from .predictor import evaluate_predictor, inversion_dataset, load_inversions, train_predictor
@@ -39,29 +42,13 @@ PROFILES = {
                                   warm_up=0.5),
                  metric="st-lpips-vgg", lesson=80_000, scenes=30_000, networks=4_000, network_steps=1200,
                  regressor=8_000, regressor_steps=2500,
-                 inversions=2560, inversion_steps=50, predictor_steps=1200, codes=10_000, test=64),
+                 inversions=2560, inversion_steps=50, predictor_steps=1200, encoders=FULL, codes=10_000, test=64),
     # A minute on a CPU: it shows that every stage runs, and no more.
     "quick": dict(gan=gan.Settings(resolution=64, channel_base=512, channel_max=32, w_dim=256, judges="stylegan2", noise="none",
                                    images=64, batch=4, lesson=4), metric="st-lpips-alex", lesson=64, scenes=32, networks=16,
-                  network_steps=4, regressor=16, regressor_steps=4, inversions=4, inversion_steps=3, predictor_steps=3, codes=64, test=2),
+                  network_steps=4, regressor=16, regressor_steps=4, inversions=4, inversion_steps=3, predictor_steps=3,
+                  encoders=QUICK, codes=64, test=2),
 }
-
-# Edit -> the change it asks of each factor, in standard deviations; factors left out shall stay.
-EDITS = {
-    "cars": {"size": {"size": 1}, "trees": {"trees": 1}, "wheel_type": {"wheel_type": 1},
-             "red": {"red": 0.6, "green": -0.6, "blue": -0.6}, "blue": {"red": -0.6, "green": -0.3, "blue": 0.6},
-             "pose": {"pose": 1}, "van": {"tail": 1}, "buildings": {"buildings": 1}},
-    "faces": {"glasses": {"glasses": 1}, "laughing": {"smile": 1}, "thick_eyebrows": {"brows": 1}, "age": {"age": 1}, "pose": {"pose": 1},
-              "beard": {"beard": 1}, "hair_length": {"hair_length": 1}, "blond": {"hair_light": 1}},
-    "cats": {"pose": {"pose": 1}, "eye_size": {"eye_size": 1}, "black": {"black": 1}, "red_nose": {"red_nose": 1},
-             "white": {"white": 1}, "ginger": {"ginger": 1}, "ear_size": {"ear_size": 1}, "sitting": {"posture": 1}},
-    "horses": {"pose": {"pose": 1}, "saddle": {"saddle": 1}, "white": {"white": 1}, "trees": {"trees": 1},
-               "ginger": {"ginger": 1}, "neck": {"neck": 1}, "mane": {"mane": 1}, "size": {"size": 1}},
-}
-# Factors that others determine, or that hardly show: no direction has to leave them alone.
-DEPENDENT = {"cars": ("lightness", "distance", "front"), "faces": ("distance", "redness", "contrast"), "cats": ("head_turn", "lightness", "pupil"),
-             "horses": ("distance", "front")}
-
 
 # How the built-in domains invert, as in their domain.json: their W is nearly flat in most directions, where the published
 # weights of the priors would keep w from reaching the image.
@@ -174,13 +161,6 @@ def train_predictor_stage(category, out, profile, device):
     write_json(out / "predictor.json", measured)
 
 
-def change_asked(category, name, factors):
-    """What an edit asks of each factor (K,), in standard deviations; NaN: it may do as it pleases."""
-    wanted = EDITS[category].get(name, {name: 1})
-    free = [float("nan") if factor in DEPENDENT[category] else 0.0 for factor in factors]
-    return torch.tensor([float(wanted.get(factor, other)) for factor, other in zip(factors, free)])
-
-
 def directions_stage(category, out, profile, device):
     """Supervised directions for the edits, from factors read off generated images, and the first of PCA."""
     generator = load_generator(out / "generator.safetensors").to(device)
@@ -244,6 +224,7 @@ STAGES = {
     "factors": (train_factors_stage, "factors.safetensors"),
     "inversions": (invert_stage, None),  # resumes by itself, file by file
     "predictor": (train_predictor_stage, "predictor.safetensors"),
+    "encoders": (train_encoders_stage, "encoders.json"),
     "directions": (directions_stage, "directions.safetensors"),
     "generator": (generator_stage, "generator.json"),
 }

@@ -290,7 +290,7 @@ class Training:
         self.warm = warm
 
 
-def train(images: torch.Tensor, out: Path | str, settings: Settings = Settings(), seconds: float = float("inf"),
+def train(images: torch.Tensor, out: Path | str, settings: Settings | None = None, seconds: float = float("inf"),
           codes=None, lesson=None, start=None, warm: float = 0.0, report_every: int = 200, on_report=None,
           progress: bool = True) -> Generator:
     """Trains until `settings.images` were shown or `seconds` have passed; Ctrl-C saves and stops. Returns the EMA.
@@ -302,9 +302,16 @@ def train(images: torch.Tensor, out: Path | str, settings: Settings = Settings()
     """
     from tqdm import tqdm
 
-    out = Path(out)
+    out, settings = Path(out), settings or Settings()
     out.mkdir(parents=True, exist_ok=True)
     training = Training(images, settings, codes)
+
+    def record(training, row):
+        with open(out / "log.jsonl", "a") as file:
+            file.write(json.dumps(row) + "\n")
+        if on_report:
+            on_report(training, row)
+
     if start and not (out / "checkpoint.pt").exists():
         training.start_from(start, warm)
     training.resume(out)
@@ -314,7 +321,7 @@ def train(images: torch.Tensor, out: Path | str, settings: Settings = Settings()
     save = (lambda: training.save(out)) if main else None
     if codes is not None and training.warm < 1:
         try:
-            warm_up(training, lesson, settings.warm_up * seconds, graphed, training.warm_adam, on_report, save)
+            warm_up(training, lesson, settings.warm_up * seconds, graphed, training.warm_adam, record, save)
         except KeyboardInterrupt:
             return training.ema  # the sizes that were finished are saved
         training.g_adam = FlatAdam(training.generator.parameters(), settings.lr, training.g_adam.lazy)
@@ -337,10 +344,7 @@ def train(images: torch.Tensor, out: Path | str, settings: Settings = Settings()
             if main:
                 row = {k: [round(x, 4) for x in v.flatten().tolist()] for k, v in log.items()}
                 row = {"images": training.shown, "seconds": round(time.monotonic() - begin, 1)} | row
-                with open(out / "log.jsonl", "a") as file:
-                    file.write(json.dumps(row) + "\n")
-                if on_report:
-                    on_report(training, row)
+                record(training, row)
     except KeyboardInterrupt:
         pass
     bar.close()

@@ -14,7 +14,8 @@ from ..metrics import psnr
 from ..objective import WStatistics
 from ..optimize import optimize
 from ..scenes import SEGMENTS
-from .category import EDITS, change_asked, save_grid
+from .category import save_grid
+from .edits import EDITS, change_asked
 from .factors import FactorRegressor
 
 KINDS = ("challenging", "ordinary")

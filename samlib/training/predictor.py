@@ -24,8 +24,9 @@ from samlib.training import loop
 def invert_everywhere(generator, metric, images: Tensor, optimize=optimize_images, *, steps: int, start=None, **options) -> dict:
     """Invert each image in each space alone, all of them as one batch of N * S.
 
-    images (N, 3, R, R) in [-1, 1]; start: w+ (N, L, D) to begin at, or None; `options` go to `optimize`. Returns "error_maps" (N, S, R, R), e_l of Eq. 1, and
-    "psnr" (N, S). Raises KeyboardInterrupt where `optimize` was cut short: an early result measures nothing.
+    images (N, 3, R, R) in [-1, 1]; start: w+ (N, L, D) to begin at, or None; `options` go to `optimize`. Returns
+    "error_maps" (N, S, R, R), e_l of Eq. 1, and "psnr" (N, S). Raises KeyboardInterrupt where `optimize` was cut short:
+    an early result measures nothing.
     """
     n, size, spaces = len(images), images.shape[-1], generator.spaces
     repeated = images.repeat_interleave(len(spaces), 0)
