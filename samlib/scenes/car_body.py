@@ -116,7 +116,6 @@ def surface(x, y, z, n, p, soft):
     # bumpers, sills, grille, plates and lights are painted on the panels
     facing = (n[0] > 0.45).to(x.dtype)
     tailing = (n[0] < -0.45).to(x.dtype)
-    ends = step(1.62, 1.72, x.abs())
     sill = step(-0.5, 0.5, (p.clearance + 0.10 - y) / (soft + 0.01))
     albedo = mix(albedo, dark * 2, sill)
     intake = facing * _bar(y - p.clearance - 0.16, 0.065, soft + 0.01) * _bar(az, 0.52, soft + 0.02)

@@ -53,7 +53,7 @@ def board(canvas, p, side, offset, room):
 
     Returns u right and v up, in units of room.scale, t along the ray, and a pixel's size there in those units; each (N, P).
     """
-    (ox, oy, oz), (dx, dy, dz) = canvas.o, canvas.d
+    (dx, dy, dz), oy = canvas.d, canvas.o[1]
     fx, fz = -torch.cos(p.bearing), -torch.sin(p.bearing)
     away = p.away + offset * room.reach * p.size
     t = away / (dx * fx + dz * fz).clamp(min=1e-3)

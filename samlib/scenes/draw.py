@@ -99,7 +99,7 @@ def _subject(module, canvas, p, field):
     canvas.t[at], canvas.segment[at] = t, segment
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _fused(category):
     """The category's distance field as one compiled kernel, for any number of points."""
     module = module_of(category)

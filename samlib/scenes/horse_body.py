@@ -163,7 +163,7 @@ def distance(x, y, z, p):
 
 def bounds(p):
     """Corners of a box that holds the horse, ((low), (high)), each three tensors like p.size."""
-    nose_x, nose_y = p.poll_x + 0.62 * p.head_cos, p.poll_y + 0.62 * p.head_sin
+    nose_x = p.poll_x + 0.62 * p.head_cos
     wide = 0.40 + p.turn.abs() * (nose_x - 0.45).clamp(min=0) ** 2
     tip = torch.minimum(-0.80 + p.tail_x, torch.full_like(p.size, -0.95)) - 0.14
     front = torch.maximum(torch.maximum(nose_x, p.poll_x) + 0.12, torch.full_like(p.size, 0.95))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from .noise import cell, fbm
-from .tracing import Params, box, color, mix, stack, step
+from .tracing import Params, box, color, mix, step
 
 TREES, BUILDINGS = 6, 3
 

@@ -20,9 +20,9 @@ from torch import distributed
 from ..biggan import BigGAN, initialize, standing_statistics
 from ..checkpoints import save_generator
 from .biggan_lesson import teach
-from .gan import FlatAdam, graphed
 from .paired import PairedLoss, fill
 from .projection import ProjectionDiscriminator
+from .steps import FlatAdam, graphed
 
 
 @dataclass

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .gan import FlatAdam, graphed
 from .paired import fill
+from .steps import FlatAdam, graphed
 
 
 def teach(training, lesson) -> float:

@@ -22,6 +22,7 @@ from ..stylegan2 import Generator, default_channels
 from .losses import discriminator_loss, generator_loss, path_length_penalty, r1_penalty, style_mixing
 from .paired import PairedLoss, fill, to_normal, warm_up
 from .projected import ProjectedDiscriminator
+from .steps import FlatAdam, graphed
 
 
 @dataclass
@@ -51,59 +52,6 @@ class Settings:
     lesson: int = 4000  # steps in which the mapping alone learns what the codes mean
     settle: float = 0.3  # share of the run, at its end, over which the learning rate falls to a tenth
     seed: int = 0
-
-
-def graphed(step, device):
-    """On CUDA: `step`, captured once as a graph, so that replays cost no launches. Elsewhere `step` itself."""
-    if device.type != "cuda":
-        return step
-    stream = torch.cuda.Stream()
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        for _ in range(3):
-            step()
-    torch.cuda.current_stream().wait_stream(stream)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        out = step()
-
-    def replay():
-        graph.replay()
-        return out
-
-    return replay
-
-
-class FlatAdam:
-    """Adam over one flat gradient, which several GPUs average in a single call."""
-
-    def __init__(self, parameters, lr: float, lazy: float = 1.0, beta: float = 0.0, faster: tuple = (), factor: float = 1.0):
-        """`lazy`: regularized every k steps means lr and betas to the power k / (k + 1) (Karras et al. 2020, App. B).
-        `faster`: parameters whose rate is `factor` times as high."""
-        self.parameters = [p for p in parameters if p.requires_grad]
-        self.lr, self.lazy = lr * lazy, lazy
-        first = self.parameters[0]
-        self.flat = torch.zeros(sum(p.numel() for p in self.parameters), device=first.device)
-        start, chosen = 0, {id(p) for p in faster}
-        for p in self.parameters:
-            p.grad = self.flat[start:].as_strided(p.shape, p.stride())
-            start += p.numel()
-        groups = [{"params": [p for p in self.parameters if (id(p) in chosen) == fast], "factor": factor if fast else 1.0}
-                  for fast in (False, True)]
-        self.adam = torch.optim.Adam([g for g in groups if g["params"]], lr=self.lr, betas=(beta, 0.99**lazy), eps=1e-8,
-                                     fused=first.is_cuda)
-
-    def rate(self, share: float):
-        """Sets the learning rate to this share of the one it began with."""
-        for group in self.adam.param_groups:
-            group["lr"] = self.lr * share * group["factor"]
-
-    def step(self):
-        if distributed.is_initialized():
-            distributed.all_reduce(self.flat, op=distributed.ReduceOp.AVG)
-        self.flat.nan_to_num_(0.0, 1e5, -1e5)
-        self.adam.step()
-        self.flat.zero_()
 
 
 class Training:
@@ -321,7 +269,7 @@ def train(images: torch.Tensor, out: Path | str, settings: Settings | None = Non
     save = (lambda: training.save(out)) if main else None
     if codes is not None and training.warm < 1:
         try:
-            warm_up(training, lesson, settings.warm_up * seconds, graphed, training.warm_adam, record, save)
+            warm_up(training, lesson, settings.warm_up * seconds, record, save)
         except KeyboardInterrupt:
             return training.ema  # the sizes that were finished are saved
         training.g_adam = FlatAdam(training.generator.parameters(), settings.lr, training.g_adam.lazy)

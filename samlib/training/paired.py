@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import distributed, nn
 
 from ..perceptual import Metric
+from .steps import graphed
 
 STAGES = {16: 0.05, 32: 0.12, 64: 0.25, 128: 0.45}  # size -> the share of the warm-up at which it ends; then the full size
 
@@ -104,12 +105,12 @@ def _smaller(images, size):
     return torch.cat([F.avg_pool2d(part.float(), factor).round().byte() for part in images.split(512)])
 
 
-def warm_up(training, lesson, seconds: float, graphed, adam_of, on_report=None, save=None, report_every: int = 100):
+def warm_up(training, lesson, seconds: float, on_report=None, save=None, report_every: int = 100):
     """The warm-up of a gan.Training, in `seconds` or in its share of the images, whichever is over first; where part of
     it is done (`training.warm`), the rest. Without the lesson if that is over.
 
-    lesson: numbers (M, K) and what they mean (M, J), of as many scenes as wanted, drawn or not. `graphed(step, device)`
-    and `adam_of(size)` -> optimizer come from gan.py; `save` is called at the end of each size.
+    lesson: numbers (M, K) and what they mean (M, J), of as many scenes as wanted, drawn or not; `save` is called at the
+    end of each size.
     """
     s, begin, earlier = training.settings, time.monotonic(), training.warm
     report = on_report if training.rank == 0 and on_report else lambda *_: None
@@ -124,7 +125,7 @@ def warm_up(training, lesson, seconds: float, graphed, adam_of, on_report=None, 
         if earlier >= end:
             continue
         batch = s.batch * min(s.resolution // size, 4)
-        redraw, adam = Redraw(training, size, batch), adam_of(size)
+        redraw, adam = Redraw(training, size, batch), training.warm_adam(size)
         redraw.next()
         step = graphed(redraw, training.device)
         adam.flat.zero_()

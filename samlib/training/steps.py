@@ -1,0 +1,57 @@
+"""What every step of a generator's training needs: CUDA graphs, and an Adam whose gradients are one vector."""
+
+import torch
+from torch import distributed
+
+
+def graphed(step, device):
+    """On CUDA: `step`, captured once as a graph, so that replays cost no launches. Elsewhere `step` itself."""
+    if device.type != "cuda":
+        return step
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(3):
+            step()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        out = step()
+
+    def replay():
+        graph.replay()
+        return out
+
+    return replay
+
+
+class FlatAdam:
+    """Adam over one flat gradient, which several GPUs average in a single call."""
+
+    def __init__(self, parameters, lr: float, lazy: float = 1.0, beta: float = 0.0, faster: tuple = (), factor: float = 1.0):
+        """`lazy`: regularized every k steps means lr and betas to the power k / (k + 1) (Karras et al. 2020, App. B).
+        `faster`: parameters whose rate is `factor` times as high."""
+        self.parameters = [p for p in parameters if p.requires_grad]
+        self.lr, self.lazy = lr * lazy, lazy
+        first = self.parameters[0]
+        self.flat = torch.zeros(sum(p.numel() for p in self.parameters), device=first.device)
+        start, chosen = 0, {id(p) for p in faster}
+        for p in self.parameters:
+            p.grad = self.flat[start:].as_strided(p.shape, p.stride())
+            start += p.numel()
+        groups = [{"params": [p for p in self.parameters if (id(p) in chosen) == fast], "factor": factor if fast else 1.0}
+                  for fast in (False, True)]
+        self.adam = torch.optim.Adam([g for g in groups if g["params"]], lr=self.lr, betas=(beta, 0.99**lazy), eps=1e-8,
+                                     fused=first.is_cuda)
+
+    def rate(self, share: float):
+        """Sets the learning rate to this share of the one it began with."""
+        for group in self.adam.param_groups:
+            group["lr"] = self.lr * share * group["factor"]
+
+    def step(self):
+        if distributed.is_initialized():
+            distributed.all_reduce(self.flat, op=distributed.ReduceOp.AVG)
+        self.flat.nan_to_num_(0.0, 1e5, -1e5)
+        self.adam.step()
+        self.flat.zero_()
