@@ -213,9 +213,10 @@ def run_convert(options):
 def run_demo(options):
     from samlib import notebooks
 
-    folder = paths.OUTPUTS / "quickstart"
+    parameters = dict(options.parameter)
+    folder = Path(parameters.get("out") or paths.OUTPUTS / "quickstart")
     try:
-        executed = notebooks.run(paths.NOTEBOOKS / "quickstart.ipynb", folder, dict(options.parameter))
+        executed = notebooks.run(paths.NOTEBOOKS / "quickstart.ipynb", folder, parameters)
     except notebooks.NotebookError as error:
         sys.exit(f"samlib: {error}")
     print(f"The executed notebook: {executed}", "Its pictures:", sep="\n")
