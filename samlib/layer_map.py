@@ -62,6 +62,22 @@ def from_classes(segments: torch.Tensor, classes, outside: int, inside: int = 0)
     return torch.where(torch.isin(segments, wanted), inside, outside)
 
 
+def spaces_per_segment(layer_map: torch.Tensor, segments: torch.Tensor, least: float = 0.01) -> torch.Tensor:
+    """Over how many spaces the segments of each image are spread: the mean over its segments, (N,); 1 after refinement.
+
+    layer_map, segments (N, H, W) integers. A space counts for a segment if it has at least the share `least` of its pixels.
+    """
+    if layer_map.shape != segments.shape:
+        raise ValueError(f"the layer map is {_describe(layer_map)}, the segments are {_describe(segments)}; want equal shapes")
+    counts, last = [], int(layer_map.max()) + 1
+    for chosen, ids in zip(layer_map, segments.to(layer_map.device)):
+        _, index = torch.unique(ids, return_inverse=True)
+        table = torch.zeros(int(index.max()) + 1, last, device=chosen.device)
+        table.view(-1).scatter_add_(0, (index * last + chosen).flatten(), torch.ones_like(table[0, 0]).expand(chosen.numel()))
+        counts.append((table >= least * table.sum(1, keepdim=True)).logical_and(table > 0).sum(1).float().mean())
+    return torch.stack(counts)
+
+
 def uniform(n: int, size: int, space: int, device=None) -> torch.Tensor:
     """The layer map (N, size, size) of single-space inversion: the same space index everywhere."""
     return torch.full((n, size, size), space, device=device)

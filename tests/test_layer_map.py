@@ -67,6 +67,22 @@ def test_refinement_makes_segments_uniform_and_the_ablation_does_not():
     assert len(layer_map.select_per_pixel(errors, 0.5)[segments == 0].unique()) > 1
 
 
+def test_spaces_per_segment_by_hand():
+    segments = torch.tensor([[[3, 3, 3, 3], [8, 8, 8, 8]]]).repeat(2, 1, 1)
+    chosen = torch.tensor([[[0, 1, 2, 2], [4, 4, 4, 4]], [[0, 0, 0, 0], [1, 1, 1, 0]]])
+    assert layer_map.spaces_per_segment(chosen, segments).tolist() == [2.0, 1.5]  # (3 + 1) / 2 and (1 + 2) / 2
+    assert layer_map.spaces_per_segment(chosen, segments, least=0.3).tolist() == [1.0, 1.0]  # a quarter is too little
+    with pytest.raises(ValueError, match="want equal shapes"):
+        layer_map.spaces_per_segment(chosen, segments[:1])
+
+
+def test_refinement_leaves_one_space_for_each_segment():
+    errors = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    segments = torch.arange(16)[None, :, None].expand(2, 16, 16) // 4
+    assert layer_map.spaces_per_segment(layer_map.select(errors, segments, 0.5), segments).tolist() == [1.0, 1.0]
+    assert (layer_map.spaces_per_segment(layer_map.select_per_pixel(errors, 0.5), segments) > 2).all()
+
+
 def test_a_larger_tau_never_chooses_a_later_space():
     errors = torch.rand(1, 5, 16, 16, generator=torch.Generator().manual_seed(0))
     maps = [layer_map.select_per_pixel(errors, tau) for tau in (0.1, 0.2, 0.4, 0.8)]

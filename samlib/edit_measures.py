@@ -1,0 +1,52 @@
+"""What an edit of an inversion did, as numbers: how far it went along what it was to change, and what else it changed.
+
+A regressor reads the factors of a scene from its picture, so this is for built-in categories, whose factors are known.
+"""
+
+import torch
+from torch import Tensor
+
+from samlib.directions import progress
+from samlib.metrics import kid
+from samlib.scenes import SEGMENTS
+from samlib.training.category import change_asked
+from samlib.training.factors import FactorRegressor
+from samlib.training.measures import CONCERNED
+
+
+def regressor_of(domain) -> FactorRegressor:
+    """The factor regressor of a built-in domain."""
+    file = None if domain.folder is None else domain.folder / "factors.safetensors"
+    if file is None or not file.is_file():
+        raise FileNotFoundError(f"{domain.name} has no {file}: edits are measured on built-in domains only")
+    return FactorRegressor.load(file, domain.device)
+
+
+def concerned(category: str, direction: str, segments: Tensor) -> Tensor:
+    """Where the parts are that a direction is about: bool (N, H, W), of the true segments (N, H, W)."""
+    classes = CONCERNED[category].get(direction, CONCERNED[category][None])
+    return torch.isin(segments, segments.new_tensor([SEGMENTS[category].index(name) for name in classes]))
+
+
+@torch.inference_mode()
+def effect(domain, regressor, inversion, direction: str, strength: float, segments: Tensor | None = None) -> dict[str, Tensor]:
+    """One edit at one strength: `images` (N, 3, R, R), `change` (N,), and with the true segments `rest` (N,).
+
+    change  1 where the factors moved as far as the direction promises at this strength, 0 where they did not.
+    rest    mean absolute change of the pixels outside of what the direction is about, in units of [-1, 1].
+    """
+    images = domain.edit(inversion, {direction: strength})
+    asked = change_asked(domain.name, direction, regressor.names).to(images).nan_to_num()
+    change = progress(regressor(images) - regressor(inversion.images), strength * asked)
+    found = {"images": images, "change": change}
+    if segments is not None:
+        outside = ~concerned(domain.name, direction, segments)
+        moved = (images - inversion.images).abs().mean(1) * outside
+        found["rest"] = moved.sum((1, 2)) / outside.sum((1, 2)).clamp(min=1)
+    return found
+
+
+@torch.inference_mode()
+def realism(features, images: Tensor, real: Tensor, seed: int = 0) -> float:
+    """KID of images (N, 3, H, W) to real ones (M, 3, H, W), both at least 2, by `features` (see `metrics.ImageFeatures`)."""
+    return kid(features.of(images), features.of(real), seed=seed)[0]

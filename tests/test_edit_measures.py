@@ -1,0 +1,47 @@
+"""Measured edits on the tiny domain: the laws of a change, of what else changed, and of where a direction is concerned."""
+
+import pytest
+import torch
+
+from samlib import edit_measures
+from samlib.scenes import FACTORS, SEGMENTS
+from samlib.training.factors import FactorRegressor
+
+
+@pytest.fixture()
+def cars(tiny):
+    """The tiny domain under the name of a category, an inversion of it, and an untrained regressor."""
+    tiny.name = "cars"
+    torch.manual_seed(0)
+    regressor = FactorRegressor(FACTORS["cars"], channels=(4, 4, 4, 4, 4), hidden=8).eval()
+    inversion = tiny.invert(torch.rand(2, 3, 64, 64) * 2 - 1, "w+", steps=1, progress=False)
+    return tiny, regressor, inversion
+
+
+def test_no_edit_changes_nothing_and_one_does(cars):
+    domain, regressor, inversion = cars
+    segments = torch.zeros(2, 64, 64, dtype=torch.long)
+    still = edit_measures.effect(domain, regressor, inversion, "size", 1e-9, segments)
+    assert still["rest"].max() < 1e-5
+    found = edit_measures.effect(domain, regressor, inversion, "size", 2.0, segments)
+    want = (found["images"] - inversion.images).abs().mean((1, 2, 3))
+    torch.testing.assert_close(found["rest"], want)  # no car in the picture: all of it is the rest
+    assert found["change"].shape == (2,) and found["change"].abs().min() > 0
+
+
+def test_the_part_that_an_edit_is_about_is_no_rest(cars):
+    domain, regressor, inversion = cars
+    everywhere = torch.full((2, 64, 64), SEGMENTS["cars"].index("car"))
+    assert edit_measures.effect(domain, regressor, inversion, "size", 2.0, everywhere)["rest"].tolist() == [0, 0]
+
+
+def test_where_directions_are_concerned():
+    ids = SEGMENTS["cars"]
+    segments = torch.tensor([[[ids.index("tree"), ids.index("wheel")]]])
+    assert edit_measures.concerned("cars", "trees", segments).tolist() == [[[True, False]]]
+    assert edit_measures.concerned("cars", "size", segments).tolist() == [[[False, True]]]
+
+
+def test_a_domain_without_a_regressor_says_so(tiny):
+    with pytest.raises(FileNotFoundError, match="built-in domains only"):
+        edit_measures.regressor_of(tiny)
