@@ -71,11 +71,11 @@ def test_one_image_is_wanted(tiny, inversion):
 def test_a_slider_updates_the_same_picture(tiny, inversion):
     panel = Panel(tiny, inversion)
     picture, before = panel.picture, pixels(panel.picture.value)
-    panel.sliders["size"].value = 2.0
+    panel.sliders["colour"].value = 2.0  # which acts after every space
     assert panel.picture is picture and pixels(picture.value) != before
     assert (panel.sliders["size"].min, panel.sliders["size"].max) == (-1, 2)
     panel.resetting.click()
-    assert panel.sliders["size"].value == 0 and pixels(picture.value) == before
+    assert panel.sliders["colour"].value == 0 and pixels(picture.value) == before
 
 
 def test_tau_shows_its_map_and_the_button_inverts(tiny, inversion):
@@ -125,7 +125,7 @@ def test_in_a_kernel_a_dragged_slider_is_drawn_once_it_rests(tiny_folder, tmp_pa
              "import samlib, torch\nfrom samlib.studio import Panel\nd = samlib.load(folder, 'cpu')\n"
              "panel = Panel(d, d.invert(torch.zeros(1, 3, 64, 64), steps=1, progress=False))\n"
              "drawn = []\npanel.picture.observe(lambda change: drawn.append(change), 'value')\n"
-             "for value in (0.5, 1.0, 1.5):\n    panel.sliders['size'].value = value\n"
+             "for value in (0.5, 1.0, 1.5):\n    panel.sliders['colour'].value = value\n"
              "assert drawn == []",
              "import asyncio\nawait asyncio.sleep(0.5)\nassert len(drawn) == 1 and panel.error.value == ''"]
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
