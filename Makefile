@@ -12,9 +12,11 @@ RUN := cd "$(ROOT)." && .venv/bin/python
 demo: install
 	$(RUN) -m samlib demo
 
+# Two workers with one thread each: threads that wait for a core another worker holds cost more than they give.
+test: export OMP_NUM_THREADS = 1
 test: install
 	$(RUN) -m pytest -n 2 --dist loadscope
-	$(RUN) -m pytest --nbval --nbval-current-env --nbval-kernel-name python3 notebooks
+	$(RUN) -m pytest -n 2 --dist loadscope --nbval --nbval-current-env --nbval-kernel-name python3 notebooks
 
 install: $(VENV)/.installed
 
