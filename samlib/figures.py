@@ -161,6 +161,6 @@ def widen(figure, inches):
 def save(figure, path, pdf=False):
     """Write the figure as `path` (PNG), and as PDF beside it if asked, each whole or not at all."""
     for target in [path] + ([path.with_suffix(".pdf")] if pdf else []):
-        with paths.atomic_file(target) as temporary:
+        with paths.atomic_file(target) as temporary, plt.rc_context(STYLE):
             figure.savefig(temporary, bbox_inches="tight", pad_inches=0.03)
     return path
