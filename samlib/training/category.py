@@ -42,7 +42,7 @@ PROFILES = {
                                   warm_up=0.5),
                  metric="st-lpips-vgg", lesson=80_000, scenes=30_000, networks=4_000, network_steps=1200,
                  regressor=8_000, regressor_steps=2500,
-                 inversions=2560, inversion_steps=50, predictor_steps=1200, encoders=FULL, codes=10_000, test=64),
+                 inversions=1280, inversion_steps=40, predictor_steps=1200, encoders=FULL, codes=10_000, test=64),
     # A minute on a CPU: it shows that every stage runs, and no more.
     "quick": dict(gan=gan.Settings(resolution=64, channel_base=512, channel_max=32, w_dim=256, judges="stylegan2", noise="none",
                                    images=64, batch=4, lesson=4), metric="st-lpips-alex", lesson=64, scenes=32, networks=16,
