@@ -25,11 +25,11 @@ def at(s, *names):
     return torch.isin(s.segments, torch.tensor([SEGMENTS["horses"].index(name) for name in names]))
 
 
-def varied(changes, count=3, size=48, own={}):
+def varied(changes, count=3, size=48, own=None):
     """The same scenes, their factors (and own numbers) replaced: for each dictionary of changes, the Scenes."""
-    original, results = horses.sample, []
+    original, results, own = horses.sample, [], own or {}
     for change in changes:
-        def sample(u):
+        def sample(u, change=change):
             f, rest = original(u)
             rest = {name: torch.full_like(value, own[name]) if name in own else value for name, value in rest.items()}
             return {name: torch.full_like(value, change[name]) if name in change else value for name, value in f.items()}, rest
@@ -93,7 +93,10 @@ def test_every_class_is_met(ordinary, challenging):
     assert names(challenging) == set(SEGMENTS["horses"])
 
 
-@pytest.mark.parametrize("name, classes, sign", [("trees", ["tree"], 1), ("size", HORSE, 1), ("path", ["path"], 1), ("mane", ["mane"], 1), ("hills", ["hill"], 1)])
+@pytest.mark.parametrize(
+    "name, classes, sign",
+    [("trees", ["tree"], 1), ("size", HORSE, 1), ("path", ["path"], 1), ("mane", ["mane"], 1), ("hills", ["hill"], 1)],
+)
 def test_one_factor_moves_its_segment(name, classes, sign):
     low, high = FACTORS["horses"][name]
     few, many = varied([{name: low + 0.05 * (high - low)}, {name: high}])

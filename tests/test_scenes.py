@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from samlib import scenes
-from samlib.scenes import FACTORS, SEGMENTS, clutter, draw, noise, tracing as tools
+from samlib.scenes import FACTORS, SEGMENTS, clutter, draw, noise
+from samlib.scenes import tracing as tools
 
 CAR = [SEGMENTS["cars"].index(name) for name in ("car", "window", "wheel")]
 SIZE = 48
@@ -38,7 +39,7 @@ def varied(name, values, count=6, size=SIZE):
     results = []
     original = module.sample
     for value in values:
-        def sample(u):
+        def sample(u, value=value):
             f, own = original(u)
             return {**f, name: torch.full_like(f[name], value)}, own
         with pytest.MonkeyPatch.context() as patch:
@@ -103,8 +104,17 @@ def test_every_class_is_met(ordinary, challenging):
     assert (torch.bincount(challenging.segments.flatten(), minlength=len(SEGMENTS["cars"])) > 0).all()
 
 
-@pytest.mark.parametrize("name, classes, sign", [("trees", ["tree"], 1), ("buildings", ["building"], 1), ("size", ["car", "window", "wheel"], 1),
-                                                 ("road", ["grass"], -1), ("wheel_size", ["wheel"], 1), ("cabin", ["window"], 1)])
+@pytest.mark.parametrize(
+    "name, classes, sign",
+    [
+        ("trees", ["tree"], 1),
+        ("buildings", ["building"], 1),
+        ("size", ["car", "window", "wheel"], 1),
+        ("road", ["grass"], -1),
+        ("wheel_size", ["wheel"], 1),
+        ("cabin", ["window"], 1),
+    ],
+)
 def test_one_factor_moves_its_segment(name, classes, sign):
     low, high = FACTORS["cars"][name]
     few, many = varied(name, (low + 0.1 * (high - low), high))
@@ -168,8 +178,16 @@ def test_majority_and_mean_of_a_pixel():
     assert tools.shrink(torch.arange(16.0).reshape(1, 1, 16), 2, 2).flatten().tolist() == [2.5, 4.5, 10.5, 12.5]
 
 
-@pytest.mark.parametrize("arguments, words", [(("boats", 0, [0]), "boats"), (("cars", 0, [0], 8), "at least 16"), (("cars", 0, [-1]), "negative"),
-                                              (("cars", -3, [0]), "negative"), (("cars", 0, [0], 32, False, "cpu", 0), "batch")])
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (("boats", 0, [0]), "boats"),
+        (("cars", 0, [0], 8), "at least 16"),
+        (("cars", 0, [-1]), "negative"),
+        (("cars", -3, [0]), "negative"),
+        (("cars", 0, [0], 32, False, "cpu", 0), "batch"),
+    ],
+)
 def test_bad_arguments_are_named(arguments, words):
     with pytest.raises(ValueError, match=words):
         scenes.render(*arguments)

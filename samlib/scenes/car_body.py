@@ -123,24 +123,44 @@ def surface(x, y, z, n, p, soft):
     slats = 0.5 + 0.5 * _bar(((y - p.nose_y) / 0.05).remainder(1) - 0.5, 0.25, 0.3)
     albedo = mix(albedo, dark, torch.maximum(intake, grille * (0.6 + 0.4 * slats)))
     albedo = mix(albedo, color(like, 0.55, 0.56, 0.58), facing * _bar(_box2(y - p.nose_y + 0.10, az, 0.075, 0.37), 0.012, soft + 0.004))
-    plate = torch.maximum(facing * _bar(y - p.clearance - 0.22, 0.055, soft), tailing * _bar(y - p.waist + 0.30, 0.055, soft)) * _bar(az, 0.26, soft)
-    marks = _bar((z * 11).remainder(1) - 0.5, 0.28, 0.2) * _bar((y - torch.where(x > 0, p.clearance + 0.22, p.waist - 0.30)), 0.028, 0.02) * _bar(az, 0.22, 0.01)
+    plate = torch.maximum(facing * _bar(y - p.clearance - 0.22, 0.055, soft), tailing * _bar(y - p.waist + 0.30, 0.055, soft)) * _bar(
+        az, 0.26, soft
+    )
+    marks = (
+        _bar((z * 11).remainder(1) - 0.5, 0.28, 0.2)
+        * _bar((y - torch.where(x > 0, p.clearance + 0.22, p.waist - 0.30)), 0.028, 0.02)
+        * _bar(az, 0.22, 0.01)
+    )
     albedo = mix(albedo, color(like, 0.75, 0.75, 0.72), plate)
     albedo = mix(albedo, dark * 3, plate * marks * 0.8)
     slant = 0.10 * (az - 0.62)
-    lamp = step(-0.5, 0.5, (0.40 - (FRONT - x)) / (soft + 0.01)) * _bar(y - p.nose_y + 0.085 - slant, 0.065, soft + 0.008) * step(-0.5, 0.5, (az - 0.46) / (soft + 0.01))
+    lamp = (
+        step(-0.5, 0.5, (0.40 - (FRONT - x)) / (soft + 0.01))
+        * _bar(y - p.nose_y + 0.085 - slant, 0.065, soft + 0.008)
+        * step(-0.5, 0.5, (az - 0.46) / (soft + 0.01))
+    )
     albedo = mix(albedo, color(like, 0.80, 0.84, 0.88) * (0.55 + 0.45 * _bar(az - 0.62, 0.07, 0.06)), lamp)
-    rear = step(-0.5, 0.5, (0.26 - (x - REAR)) / (soft + 0.01)) * _bar(y - p.waist + 0.22, p.lamp_tall, soft + 0.01) * step(-0.5, 0.5, (az - 0.50) / (soft + 0.01))
+    rear = (
+        step(-0.5, 0.5, (0.26 - (x - REAR)) / (soft + 0.01))
+        * _bar(y - p.waist + 0.22, p.lamp_tall, soft + 0.01)
+        * step(-0.5, 0.5, (az - 0.50) / (soft + 0.01))
+    )
     albedo = mix(albedo, color(like, 0.50, 0.015, 0.02), rear)
     glow = color(like, 0.10, 0.002, 0.004) * rear
 
     # door gaps, handles, the seam of bonnet and boot
     flank = step(0.5, 0.7, n[2].abs()) * step(-0.5, 0.5, (y - p.clearance - 0.12) / 0.02)
     mid = 0.5 * (p.cowl + p.heel) + 0.05
-    gap = sum(_bar(x - at, 0.006, soft + 0.004) * 0.006 / (soft * 0.5 + 0.006) for at in (p.cowl - 0.12, mid, p.heel.clamp(max=-0.85) + 0.12))
+    gap = sum(
+        _bar(x - at, 0.006, soft + 0.004) * 0.006 / (soft * 0.5 + 0.006) for at in (p.cowl - 0.12, mid, p.heel.clamp(max=-0.85) + 0.12)
+    )
     gap = gap.clamp(0, 1) * flank * (up < 0.02) * step(0.0, 0.03, (x - p.axle_rear).abs() - p.wheel_size * 0.6)
     albedo = mix(albedo, dark, gap * 0.8)
-    handle = flank * _bar(up + 0.13, 0.016, soft + 0.006) * torch.maximum(_bar(x - mid - 0.16, 0.09, soft), _bar(x - p.heel.clamp(max=-0.85) - 0.30, 0.09, soft))
+    handle = (
+        flank
+        * _bar(up + 0.13, 0.016, soft + 0.006)
+        * torch.maximum(_bar(x - mid - 0.16, 0.09, soft), _bar(x - p.heel.clamp(max=-0.85) - 0.30, 0.09, soft))
+    )
     albedo = mix(albedo, albedo * 0.35 + 0.12, handle * 0.8)
 
     # glass: on the cabin, near exactly one of the panels, away from the seams to the others; black pillars between the side windows

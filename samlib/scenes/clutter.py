@@ -40,10 +40,26 @@ def settings(category, seed, indices, kinds=KINDS):
              front_color=hue(), back_color=hue(), bush=take(0, 16), bush_high=take(0.25, 0.6), flower=hue(), flower_share=take(0.1, 0.5))
     for kind, number in (("pole", POLES), ("sign", SIGNS), ("object", OBJECTS)):
         for k in range(number):
-            c.update({f"{kind}_u{k}": ((k + 0.5) / number * 2 - 1) * 2.2 + take(-0.8, 0.8), f"{kind}_front{k}": (take() < 0.6).double(),
-                      f"{kind}_size{k}": take(0.7, 1.3), f"{kind}_kind{k}": take(0, 4).floor(), f"{kind}_color{k}": hue(), f"{kind}_seed{k}": take(0, 400)})
-    c.update(paving_kind=take(0, 3).floor(), mural_kind=take(0, 3).floor(), mural_a=hue() * 1.8, mural_b=hue() * 1.8, light_kind=take(0, 3).floor(),
-             tint=0.35 + 1.3 * hue(), letters=hue(), letter_seed=take(0, 400))
+            c.update(
+                {
+                    f"{kind}_u{k}": ((k + 0.5) / number * 2 - 1) * 2.2 + take(-0.8, 0.8),
+                    f"{kind}_front{k}": (take() < 0.6).double(),
+                    f"{kind}_size{k}": take(0.7, 1.3),
+                    f"{kind}_kind{k}": take(0, 4).floor(),
+                    f"{kind}_color{k}": hue(),
+                    f"{kind}_seed{k}": take(0, 400),
+                }
+            )
+    c.update(
+        paving_kind=take(0, 3).floor(),
+        mural_kind=take(0, 3).floor(),
+        mural_a=hue() * 1.8,
+        mural_b=hue() * 1.8,
+        light_kind=take(0, 3).floor(),
+        tint=0.35 + 1.3 * hue(),
+        letters=hue(),
+        letter_seed=take(0, 400),
+    )
     c.update({f"own{k}": take() for k in range(8)})          # for what a category adds of its own
     return c
 
@@ -100,7 +116,9 @@ def _shrubs(canvas, p, c, room):
     outline = c.bush_high * (2.2 * fbm(u * 0.45 + c.bush, u * 0 + 3.3) - 0.25 + 0.5 * fbm(u * 2.5 + c.bush, v * 2.5))
     cover = step(-0.04, 0.04, outline - v) * (v > -0.1) * c.has_shrubs
     leaf = fbm(u * 4 + c.bush, v * 4)
-    light = p.foliage * (p.sunlight * (0.9 * step(0.25, 0.8, leaf) + 0.1).unsqueeze(-2) + p.ambient * (0.2 + 0.5 * v.clamp(0, 1)).unsqueeze(-2))
+    light = p.foliage * (
+        p.sunlight * (0.9 * step(0.25, 0.8, leaf) + 0.1).unsqueeze(-2) + p.ambient * (0.2 + 0.5 * v.clamp(0, 1)).unsqueeze(-2)
+    )
     a, b = u / 0.14, v / 0.14
     fa, fb = a.remainder(1) - 0.3 - 0.4 * cell(a, b + 90), b.remainder(1) - 0.3 - 0.4 * cell(a + 70, b)
     petal = step(0.27, 0.17, (fa * fa + fb * fb).sqrt()) * (cell(a + 30, b + 30) < c.flower_share)
@@ -114,7 +132,9 @@ def _poles(canvas, p, c, room):
         bar = _line(u, thick, soft) * (v < 4.5)
         arm = _line(v - 3.2, 0.04, soft) * (u > 0) * (u < 0.9) + _line(v - 3.15, 0.09, soft) * _line(u - 0.9, 0.28, soft)
         shade = (0.5 + 0.5 * (u / thick).clamp(-1, 1)).unsqueeze(-2)
-        canvas.put(_lit(c[f"pole_color{k}"] * 0.5, p) * (0.5 + shade), torch.maximum(bar, arm.clamp(max=1)) * (v > 0) * c.has_poles, t, "pole")
+        canvas.put(
+            _lit(c[f"pole_color{k}"] * 0.5, p) * (0.5 + shade), torch.maximum(bar, arm.clamp(max=1)) * (v > 0) * c.has_poles, t, "pole"
+        )
 
 
 def _signs(canvas, p, c, room):
@@ -142,18 +162,32 @@ def _objects(canvas, p, c, room):
     for k in range(OBJECTS):
         u, v, t, soft = board(canvas, p, c[f"object_u{k}"], _either(c[f"object_front{k}"], -2.8, 2.8), room)
         s, kind, paint = c[f"object_size{k}"], c[f"object_kind{k}"], c[f"object_color{k}"]
-        cone = torch.minimum(torch.maximum(u.abs() - 0.26 * s * (1.08 - v / (0.85 * s)), v - 0.85 * s), torch.maximum(u.abs() - 0.33 * s, v - 0.06))
+        cone = torch.minimum(
+            torch.maximum(u.abs() - 0.26 * s * (1.08 - v / (0.85 * s)), v - 0.85 * s), torch.maximum(u.abs() - 0.33 * s, v - 0.06)
+        )
         crate = torch.maximum(u.abs() - 0.40 * s, v - 0.72 * s)
         ball = (u * u + (v - 0.38 * s) ** 2 + 1e-9).sqrt() - 0.38 * s
         barrel = torch.maximum(u.abs() - (0.34 + 0.04 * torch.cos((v / s - 0.5) * 3)) * s, v - 1.0 * s)
         body = torch.where(kind == 0, cone, torch.where(kind == 1, crate, torch.where(kind == 2, ball, barrel)))
-        stripes = torch.where(kind == 0, _line((v / (0.34 * s)).remainder(1) - 0.5, 0.22, 0.05),
-                  torch.where(kind == 1, torch.maximum(_line((v / 0.18).remainder(1) - 0.5, 0.06, 0.1), _line(u.abs() - v * 0.5, 0.05, soft)),
-                  torch.where(kind == 2, _line(((u + 0.5 * v) / (0.30 * s)).remainder(1) - 0.5, 0.22, 0.05), _line((v / (0.33 * s)).remainder(1) - 0.5, 0.1, 0.05))))
+        stripes = torch.where(
+            kind == 0,
+            _line((v / (0.34 * s)).remainder(1) - 0.5, 0.22, 0.05),
+            torch.where(
+                kind == 1,
+                torch.maximum(_line((v / 0.18).remainder(1) - 0.5, 0.06, 0.1), _line(u.abs() - v * 0.5, 0.05, soft)),
+                torch.where(
+                    kind == 2,
+                    _line(((u + 0.5 * v) / (0.30 * s)).remainder(1) - 0.5, 0.22, 0.05),
+                    _line((v / (0.33 * s)).remainder(1) - 0.5, 0.1, 0.05),
+                ),
+            ),
+        )
         orange = torch.where((kind == 0)[:, None], color(u, 0.85, 0.20, 0.03), paint)
         albedo = mix(orange.expand_as(canvas.light), torch.where((kind == 1)[:, None], orange * 0.3, color(u, 0.8, 0.8, 0.78)), stripes)
         curve = torch.where(kind == 1, torch.ones_like(u), (1 - (u / (0.40 * s)) ** 2).clamp(0.05, 1).sqrt())
-        canvas.put(_lit(albedo, p, 1.1) * (0.35 + 0.75 * curve).unsqueeze(-2), step(0.5, -0.5, body / soft) * (v > 0) * c.has_objects, t, "object")
+        canvas.put(
+            _lit(albedo, p, 1.1) * (0.35 + 0.75 * curve).unsqueeze(-2), step(0.5, -0.5, body / soft) * (v > 0) * c.has_objects, t, "object"
+        )
 
 
 def _patterns(canvas, p, c, room):
@@ -178,7 +212,12 @@ def _patterns(canvas, p, c, room):
     if "has_lettering" in c:
         u, v = x / p.size, y / p.size
         belt = ((v > room.belt[0]) & (v < room.belt[1])).to(x.dtype)
-        ink = torch.maximum(_glyphs(torch.where(torch.sin(p.bearing) > 0, -u, u) + z + 3, v, 0.20, c.letter_seed), _line(v - 0.40, 0.03, 0.01)) * belt
+        ink = (
+            torch.maximum(
+                _glyphs(torch.where(torch.sin(p.bearing) > 0, -u, u) + z + 3, v, 0.20, c.letter_seed), _line(v - 0.40, 0.03, 0.01)
+            )
+            * belt
+        )
         stripes = _line((u * 0.7 + v).remainder(1) - 0.5, 0.12, 0.03) * (c.letter_seed > 200)
         canvas.light = mix(canvas.light, _lit(c.letters * 1.3, p), torch.maximum(ink, stripes) * canvas.at(*room.marked) * c.has_lettering)
 

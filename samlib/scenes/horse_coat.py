@@ -7,8 +7,30 @@ from .tracing import color, mix, smin, step
 
 CLASSES = ("sky", "tree", "hill", "grass", "path", "horse", "head", "mane", "saddle", "fence", "shrub", "pole", "sign", "object", "person")
 ID = {name: i for i, name in enumerate(CLASSES)}
-SHADING = SHAPE + ("coat", "mane_tone", "points", "socks", "stripes", "blaze", "dapples", "blanket", "white",
-                   "sun_x", "sun_y", "sun_z", "sunlight", "ambient", "horizon", "zenith", "ground", "foliage", "turf", "earth", "half", "lane")
+SHADING = SHAPE + (
+    "coat",
+    "mane_tone",
+    "points",
+    "socks",
+    "stripes",
+    "blaze",
+    "dapples",
+    "blanket",
+    "white",
+    "sun_x",
+    "sun_y",
+    "sun_z",
+    "sunlight",
+    "ambient",
+    "horizon",
+    "zenith",
+    "ground",
+    "foliage",
+    "turf",
+    "earth",
+    "half",
+    "lane",
+)
 
 
 def _spot(a, b, half_a, half_b, soft):

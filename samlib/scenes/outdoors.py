@@ -65,7 +65,9 @@ def orbit(p, away, look_y):
 
 def far_trees_first(p):
     """Reorder the trees' slots, in place, from far to near, so that each is laid over those behind it."""
-    far = torch.cat([(x - p.camera_x) ** 2 + (z - p.camera_z) ** 2 for x, z, _ in (world.place(p, k, "tree", 1.0) for k in range(world.TREES))], 1)
+    far = torch.cat(
+        [(x - p.camera_x) ** 2 + (z - p.camera_z) ** 2 for x, z, _ in (world.place(p, k, "tree", 1.0) for k in range(world.TREES))], 1
+    )
     order = far.argsort(1, descending=True)
     for part in ("side", "depth", "tall", "wide", "tint", "rank"):
         values = torch.cat([p[f"tree_{part}{k}"] for k in range(world.TREES)], 1).gather(1, order)

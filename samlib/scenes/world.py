@@ -167,7 +167,9 @@ def buildings(canvas, p):
         wall = p[f"wall{k}"] * (0.86 + 0.2 * fbm(along * 0.4 + k, hy * 0.4)).unsqueeze(-2)
         wall = wall * (1 - 0.25 * step(-0.3, 0.3, hy - high + 0.5) * (1 - roof)).unsqueeze(-2)
         shine = p.horizon * 0.28 + p.zenith * 0.10
-        bright = p.sunlight * (0.55 * facing + 0.5 * roof * p.sun_y).unsqueeze(-2) + p.ambient * (0.45 + 0.25 * (hy / 12).clamp(0, 1)).unsqueeze(-2)
+        bright = p.sunlight * (0.55 * facing + 0.5 * roof * p.sun_y).unsqueeze(-2) + p.ambient * (
+            0.45 + 0.25 * (hy / 12).clamp(0, 1)
+        ).unsqueeze(-2)
         face = mix(wall * bright, shine * (0.65 + 0.5 * cell(along / p.bay + 40, hy / 3 + 9 * k)).unsqueeze(-2), pane * 0.6)
         canvas.put(face, hit.to(hx.dtype), near, "building")
 
@@ -225,5 +227,9 @@ def tree_shadows(p, x, z):
 
 def haze(canvas, p):
     """Fade with distance towards the light of the horizon."""
-    amount = (1 - torch.exp(-canvas.t * (0.001 + 0.007 * p.haze))) * (canvas.segment != canvas.ids["sky"]) * (canvas.segment != canvas.ids["hill"])
+    amount = (
+        (1 - torch.exp(-canvas.t * (0.001 + 0.007 * p.haze)))
+        * (canvas.segment != canvas.ids["sky"])
+        * (canvas.segment != canvas.ids["hill"])
+    )
     canvas.light = mix(canvas.light, p.horizon * 0.92, amount)
