@@ -4,13 +4,14 @@ from samlib.edit import reach
 from samlib.figures import shares
 from samlib.metrics import psnr
 
-HARD = 0.5  # share of an image in late spaces from which it counts as very hard
+HARD = 0.9  # share of an image in feature spaces from which it counts as very hard
+REACHED = 0.5  # share of it that an edit has to reach to be one of those that are left
 
 
 def describe(domain, inversion):
     """Lines about each image of an Inversion.
 
-    Says of a very hard image what Sec. 5 of the paper says: late spaces, so only limited edits, and which.
+    Says of a very hard image what Sec. 5 of the paper says: later spaces, so only limited edits, and which.
     """
     lines = []
     for i, one in enumerate(inversion):
@@ -36,9 +37,9 @@ def _where_valid(inversion):
 
 
 def _hard(domain, used, reached):
-    late = [space.name for space in domain.spaces[(len(domain.spaces) + 1) // 2:]]
-    if sum(used.get(name, 0) for name in late) < HARD:
+    late = {name: share for name, share in used.items() if name != domain.spaces[0].name}
+    if sum(late.values()) < HARD:
         return []
-    left = [name for name, share in reached.items() if share >= HARD]
-    return [f"a very hard image: most of it needs the late spaces {' and '.join(late)}, where only limited things can be "
-            f"edited: {', '.join(left) or 'none of the directions'} (of {', '.join(reached)})"]
+    left = [name for name, share in reached.items() if share >= REACHED]
+    return [f"a very hard image: {sum(late.values()):.0%} of it needs {', '.join(late)}, where only limited things can be edited: "
+            f"{', '.join(left) or 'none of the directions'} (of {', '.join(reached)})"]

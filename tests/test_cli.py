@@ -69,7 +69,7 @@ def test_the_whole_of_a_wide_photo_is_kept_on_request(capsys, tiny_folder, photo
 
 def test_a_photo_that_needs_late_spaces_is_called_very_hard(capsys, tiny_folder, photo, tmp_path):
     common = "invert", photo, "--domain", tiny_folder, "--out", tmp_path / "out", "--steps", 1
-    assert "a very hard image: most of it needs the late spaces F6" in run(capsys, *common, "--tau", -1)[1]
+    assert "a very hard image: 100% of it needs F6, where only limited things" in run(capsys, *common, "--tau", -1)[1]
     assert "hard" not in run(capsys, *common, "--tau", 9)[1]
 
 
