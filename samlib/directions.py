@@ -76,8 +76,8 @@ def progress(change: torch.Tensor, asked: torch.Tensor) -> torch.Tensor:
 
 def choose_rows(generator, regressor, w: torch.Tensor, direction: torch.Tensor, asked: torch.Tensor,
                 strength: float = 2.0) -> range:
-    """The rows of w+ that an edit needs: of the ranges between spaces, the one with the best ratio of `progress` to the
-    mean change of the other factors, among those that keep at least 70 % of the progress of all rows.
+    """The rows of w+ that an edit needs: of the ranges between spaces that keep at least 70 % of the progress of all rows,
+    the shortest whose ratio of `progress` to the mean change of the other factors is within a tenth of the best.
 
     direction (w_dim,); asked (K,): the change of each factor that is wanted; NaN for those that may do as they please.
     """
@@ -88,7 +88,7 @@ def choose_rows(generator, regressor, w: torch.Tensor, direction: torch.Tensor, 
     moved = [float(progress(change, wanted)) for change in changes]
     scores = [m / (float(change[others].abs().sum()) / max(int(others.sum()), 1) + 0.05) if m >= 0.7 * moved[0] else 0.0
               for m, change in zip(moved, changes)]
-    return ranges[max(range(len(ranges)), key=scores.__getitem__)]
+    return min((rows for rows, score in zip(ranges, scores) if score >= 0.9 * max(scores)), key=len)
 
 
 def allowed_in(generator, regressor, w: torch.Tensor, direction: torch.Tensor, asked: torch.Tensor,
