@@ -49,7 +49,7 @@ def inputs(domain, kind="challenging", count=1, seed=0, first=0) -> Inputs:
             raise ValueError(f"{kind} scenes are there for {', '.join(scenes.FACTORS)}, not for {domain.name!r}; name a folder of images")
         drawn = scenes.render(domain.name, seed=HELD_OUT + seed, indices=indices, size=size, challenging=kind == "challenging",
                               device=domain.device)
-        return Inputs(drawn.images, tuple(f"{kind}-{seed}-{i}" for i in indices), drawn.segments, drawn.factors)
+        return Inputs(drawn.images.clone(), tuple(f"{kind}-{seed}-{i}" for i in indices), drawn.segments, drawn.factors)
     folder = Path(kind)
     files = sorted(path for path in folder.glob("*") if path.is_file() and not path.name.startswith("."))
     if len(files) < first + count:

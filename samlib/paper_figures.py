@@ -1,0 +1,166 @@
+"""What single figures of the paper need beside `samlib.figures`: which edits work, how an image is formed, training pairs of S.
+
+Figures are drawn as `samlib.figures` draws them, in the same colours; measurements are plain functions.
+"""
+
+from dataclasses import dataclass
+
+import matplotlib.pyplot as plt
+import torch
+import torch.nn.functional as F
+from matplotlib.colors import to_rgb
+from torch import Tensor
+
+from samlib import figures
+from samlib.directions import progress
+from samlib.images import to_uint8
+from samlib.training.edits import change_asked
+
+HALF, LEAST = 0.5, 0.25  # an edit works if it goes at least half as far as in W+, and at least this far
+RIGHT, WRONG = "#009E73", "#D55E00"  # apart for every kind of colour vision
+
+
+@torch.inference_mode()
+def edit_progress(domain, regressor, inversion, names, strength=2.0) -> dict[str, Tensor]:
+    """How far each edit goes along what it asks for, (N,): 1 as far as a strength of 1 promises, 0 not at all.
+
+    Read by a regressor of the factors (`training.factors.FactorRegressor`) from the images before and after.
+    """
+    before = regressor(inversion.images)
+    found = {}
+    for name in names:
+        asked = change_asked(domain.name, name, regressor.names).to(before).nan_to_num()
+        found[name] = progress(regressor(domain.edit(inversion, {name: strength})) - before, asked)
+    return found
+
+
+def verdicts(moved: dict[str, dict[str, float]]) -> dict[str, dict[str, bool]]:
+    """space -> edit -> whether it works there, given how far each goes; the first space is the one to compare with."""
+    first = next(iter(moved.values()))
+    return {space: {name: far >= max(HALF * first[name], LEAST) for name, far in row.items()} for space, row in moved.items()}
+
+
+def show_tradeoff(x, inversions, edited, psnr, works):
+    """Figure 3: a row for each space with its inversion, its edits and whether they work, and the PSNR over the set as bars.
+
+    x (1, 3, R, R); inversions: space -> images of which the first is drawn; edited: space -> edit -> images;
+    psnr: space -> dB; works: space -> edit -> bool.
+    """
+    names, count, wide = list(next(iter(edited.values()))), len(inversions), 1.15
+    with plt.rc_context(figures.STYLE):
+        columns = 2 + len(names)
+        figure = plt.figure(figsize=(figures.CELL * (columns + wide), figures.CELL * count + 0.3), layout="constrained")
+        figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0)
+        cells = figure.add_gridspec(count, columns + 1, width_ratios=[1] * columns + [wide])
+        for r, space in enumerate(inversions):
+            pictures = {"input": x, "inversion": inversions[space], **edited[space]}
+            for c, (name, image) in enumerate(pictures.items()):
+                axis = figure.add_subplot(cells[r, c])
+                figures.bare(axis)
+                axis.imshow(to_uint8(image[0].cpu()).numpy())
+                if r == 0:
+                    axis.set_title(name.replace("_", " "), pad=3)
+                if c == 0:
+                    axis.set_ylabel(space, **tag(space), labelpad=6)
+                if name in names:
+                    mark(axis, works[space][name])
+        axis = figure.add_subplot(cells[:, columns])
+        colours = [figures.SPACE_COLOURS[space] for space in psnr]
+        bars = axis.barh(range(count), psnr.values(), 0.5, color=colours, edgecolor="0.3", linewidth=0.4)
+        axis.bar_label(bars, fmt="%.1f", padding=2, fontsize=7)
+        axis.set(ylim=(count - 0.5, -0.5), xlim=(min(psnr.values()) - 3, max(psnr.values()) + 2), title="PSNR (dB)")
+        axis.set_yticks(range(count), list(psnr))
+    return figure
+
+
+def tag(space):
+    """How a text that names a space is set: on the colour of the space, in what can be read there."""
+    colour = figures.SPACE_COLOURS[space]
+    light = sum(to_rgb(colour)[:2]) < 1.1
+    return {"color": "white" if light else "black",
+            "bbox": dict(facecolor=colour, edgecolor="none", pad=2)}
+
+
+def mark(axis, right):
+    """A tick or a cross in the corner of a picture."""
+    axis.text(0.96, 0.05, "\N{HEAVY CHECK MARK}" if right else "\N{HEAVY BALLOT X}", transform=axis.transAxes, ha="right", va="bottom",
+              color="white", fontfamily="DejaVu Sans", fontsize=8,
+              bbox=dict(boxstyle="circle,pad=0.2", facecolor=RIGHT if right else WRONG, edgecolor="white", linewidth=0.6))
+
+
+@dataclass
+class Formed:
+    """One layer of Eq. 3-4: f = before + change, change = mask * delta_f (N, C, h, w); image (N, 3, R, R): formed with
+    the changes up to this layer and none after it."""
+
+    mask: Tensor
+    before: Tensor
+    change: Tensor
+    image: Tensor
+
+    @property
+    def after(self):
+        return self.before + self.change
+
+
+@torch.inference_mode()
+def formation(generator, inversion) -> dict[str, Formed]:
+    """Space -> what happens there while the image is formed (Figure 4); of the latent space, mask is what the others leave."""
+    found, used = {}, {}
+    layer_map = inversion.layer_map[:, None]
+    for index, space in enumerate(generator.spaces):
+        if space.name in inversion.deltas:
+            used[space.name] = inversion.deltas[space.name]
+        seen = {}
+        hooks = [block.register_forward_hook(lambda module, _, out, seen=seen: seen.update({module.resolution: out[0]}))
+                 for block in generator.synthesis_network.blocks()]
+        try:
+            masks = {name: inversion.masks[name] for name in used}
+            image = generator.synthesis(inversion.w_plus, used, masks, inversion.noise).clamp(-1, 1)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        before = seen[space.resolution or min(seen)]
+        mask = inversion.masks[space.name] if space.name in used else (layer_map == index).to(before)
+        change = mask * used[space.name] if space.name in used else torch.zeros_like(before)
+        found[space.name] = Formed(mask, before, change, image)
+    return found
+
+
+def feature_image(feature: Tensor, like: Tensor | None = None) -> Tensor:
+    """A feature (1, C, h, w) as an image (1, 3, h, w) in [-1, 1]: its three principal components, those of `like` if given."""
+    def pixels(x):
+        return x[0].flatten(1).T.float().cpu()
+
+    base = pixels(feature if like is None else like)
+    mean = base.mean(0)
+    _, _, axes = torch.linalg.svd(base - mean, full_matrices=False)
+    axes = axes[:3] * axes[:3].gather(1, axes[:3].abs().argmax(1, keepdim=True)).sign()
+    scale = ((base - mean) @ axes.T).std(0).clamp_min(1e-6)
+    values = (pixels(feature) - mean) @ axes.T / (2.5 * scale)
+    return values.clamp(-1, 1).T.reshape(1, 3, *feature.shape[-2:])
+
+
+def show_formation(formed: dict[str, Formed], x: Tensor, psnr: dict[str, float]):
+    """Figure 4: for each space its mask, the feature before and after the change, the size of the change, and the image so far."""
+    size = tuple(x.shape[-2:])
+    with plt.rc_context(figures.STYLE):
+        labels = ["mask $m_l$", "feature $f_l$", "$|m_l\\,\\Delta f_l|$", "changed $f_l$", "image so far"]
+        cell = figures.CELL
+        figure, axes = plt.subplots(5, len(formed), figsize=(cell * len(formed), cell * 5 + 0.3), layout="constrained", squeeze=False)
+        figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0)
+        highest = max(float(one.change.norm(dim=1).max()) for one in formed.values()) or 1.0
+        for c, (name, one) in enumerate(formed.items()):
+            column = axes[:, c]
+            column[0].imshow(F.interpolate(one.mask[:1], size)[0, 0].cpu().numpy(), cmap="gray", vmin=0, vmax=1)
+            column[0].set_title(f"{name}   {one.before.shape[1]} x {one.before.shape[2]} px", **tag(name), pad=6)
+            column[1].imshow(to_uint8(feature_image(one.before[:1])[0]).numpy())
+            column[2].imshow(one.change[:1].norm(dim=1)[0].cpu().numpy(), cmap=figures.ERROR_COLOURS, vmin=0, vmax=highest)
+            column[3].imshow(to_uint8(feature_image(one.after[:1], one.before[:1])[0]).numpy())
+            column[4].imshow(to_uint8(one.image[0].cpu()).numpy())
+            column[4].set_xlabel(f"{psnr[name]:.1f} dB", labelpad=2)
+            for axis in column:
+                figures.bare(axis)
+        for axis, label in zip(axes[:, 0], labels):
+            axis.set_ylabel(label)
+    return figure
