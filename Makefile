@@ -1,12 +1,13 @@
 # make demo    run notebooks/quickstart.ipynb on the built-in cars
 # make test    pytest, then the notebooks with nbval
-# Both set themselves up in .venv; another Python: make test PYTHON=python3.12
+# make reproduce  the notebooks of the paper's figures and tables, in the quick profile
+# All set themselves up in .venv; another Python: make test PYTHON=python3.12
 PYTHON ?= python3
 ROOT := $(dir $(lastword $(MAKEFILE_LIST)))
 VENV := $(ROOT).venv
 RUN := cd "$(ROOT)." && .venv/bin/python
 
-.PHONY: demo test install clean
+.PHONY: demo test reproduce install clean
 .DEFAULT_GOAL := demo
 
 demo: install
@@ -17,6 +18,9 @@ test: export OMP_NUM_THREADS = 1
 test: install
 	$(RUN) -m pytest -n 2 --dist loadscope
 	$(RUN) -m pytest -n 2 --dist loadscope --nbval --nbval-current-env --nbval-kernel-name python3 notebooks
+
+reproduce: install
+	$(RUN) -m samlib reproduce --jobs 2
 
 install: $(VENV)/.installed
 

@@ -72,6 +72,14 @@ def parser():
     conversion.add_argument("--half", action="store_true", help="matrices in 16 bits: half the size, images within about 1e-3")
     conversion.set_defaults(run=run_convert)
 
+    paper = commands.add_parser("reproduce", help="run the notebooks of the paper's figures and tables")
+    paper.add_argument("--profile", choices=("quick", "full"), default="quick", help="full: on GPUs, into figures/")
+    paper.add_argument("--only", type=names, default=[], metavar="NAME,...", help="such as fig03,table1 (default: all)")
+    paper.add_argument("--domain", type=names, default=[], metavar="NAME,...", help="run each for these domains")
+    paper.add_argument("--jobs", type=positive, default=1, help="how many at a time")
+    paper.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: the GPU if there is one)")
+    paper.set_defaults(run=run_reproduce)
+
     demo = commands.add_parser("demo", help="run notebooks/quickstart.ipynb")
     demo.add_argument("-p", "--parameter", nargs="+", action="extend", default=[], metavar="NAME=VALUE", type=parameter)
     demo.set_defaults(run=run_demo)
@@ -111,6 +119,10 @@ def positive(text):
     if not text.isdecimal() or int(text) == 0:
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
     return int(text)
+
+
+def names(text):
+    return [name for name in text.split(",") if name]
 
 
 def strength(text):
@@ -208,6 +220,17 @@ def run_convert(options):
 
     part = convert(options.source, options.target, options.part, options.half)
     print(f"{part} written to {options.target} ({options.target.stat().st_size / 1e6:.1f} MB)")
+
+
+def run_reproduce(options):
+    from samlib import reproduce
+
+    settings = {"device": options.device} if options.device else {}
+    jobs = reproduce.plan(options.profile, options.only, options.domain, **settings)
+    failed = reproduce.run(jobs, workers=options.jobs)
+    print(f"{len(jobs)} notebooks, {len(failed)} failed; figures, numbers and a page of them: {reproduce.figures_of(jobs[0])}")
+    if failed:
+        sys.exit("\n".join(f"samlib: {line}" for line in failed))
 
 
 def run_demo(options):

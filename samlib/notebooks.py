@@ -1,5 +1,7 @@
 """Runs the notebooks with parameters, and refuses what papermill and the widgets let pass in silence."""
 
+import ast
+
 import nbformat
 import papermill
 from papermill.exceptions import PapermillExecutionError
@@ -14,6 +16,13 @@ class NotebookError(RuntimeError):
 def parameters_of(notebook):
     """{name: default} of the cell tagged `parameters`."""
     return {name: entry["default"] for name, entry in papermill.inspect_notebook(str(notebook)).items()}
+
+
+def literals_of(notebook):
+    """{name: value} of the cell tagged `parameters`, whose right sides are literals."""
+    cells = [cell for cell in nbformat.read(notebook, as_version=4).cells if "parameters" in cell.metadata.get("tags", [])]
+    statements = [line for cell in cells for line in ast.parse(cell.source).body if isinstance(line, ast.Assign)]
+    return {line.targets[0].id: ast.literal_eval(line.value) for line in statements}
 
 
 def run(notebook, folder, parameters=None, progress=True):

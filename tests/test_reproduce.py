@@ -1,0 +1,92 @@
+"""Reproduce on tiny notebooks: what is planned, run, reported, not run twice, listed and shown."""
+
+import csv
+import json
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook
+
+from samlib import experiments, notebooks, paths, reproduce
+from samlib.__main__ import main
+
+KERNEL = {"kernelspec": {"name": "python3", "language": "python", "display_name": "Python 3"}}
+
+
+def make(path, *sources, parameters="profile = 'quick'\ndomain = 'cars'\nsteps = 3\nfull = {'steps': 9}"):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cells = [new_code_cell(parameters, metadata={"tags": ["parameters"]}), *map(new_code_cell, sources)]
+    nbformat.write(new_notebook(cells=cells, metadata=KERNEL), path)
+    return path
+
+
+@pytest.fixture()
+def folder(tmp_path, monkeypatch):
+    """Two figures and a table; their results go to folders of their own."""
+    monkeypatch.setattr(paths, "OUTPUTS", tmp_path / "outputs")
+    monkeypatch.setattr(paths, "FIGURES", tmp_path / "printed")
+    root = tmp_path / "notebooks"
+    make(root / "figures" / "fig02_second.ipynb", "assert steps < 9, 'too many'")
+    make(root / "figures" / "fig10_tenth.ipynb", "print(steps)")
+    make(root / "tables" / "table1_first.ipynb", "1", parameters="profile = 'quick'\nseed = 0")
+    return root
+
+
+def test_the_shipped_notebooks_are_found_in_order():
+    names = [path.stem.split("_")[0] for path in reproduce.paper_notebooks()]
+    assert {"fig03", "fig04", "fig09"} <= set(names) and names.index("fig03") < names.index("fig09")
+
+
+def test_the_plan_sets_what_a_notebook_has(folder):
+    assert [job.name for job in reproduce.plan(folder=folder)] == ["fig02", "fig10", "table1"]
+    full = reproduce.plan("full", ["fig10", "table1"], ["cars", "cats"], folder, steps=None)
+    assert [job.parameters.get("domain") for job in full] == ["cars", "cats", None]
+    assert full[0].parameters["profile"] == "full" and full[2].parameters == {"profile": "full"}
+    assert reproduce.plan("full", ["fig10_tenth"], folder=folder)[0].parameters == {"steps": 9, "profile": "full"}
+    with pytest.raises(ValueError, match="no notebook fig3; there are fig02, fig10, table1"):
+        reproduce.plan(only=["fig3"], folder=folder)
+
+
+def test_a_failure_is_reported_and_the_others_run_once(folder, tmp_path, monkeypatch):
+    real, ran = notebooks.run, []
+    monkeypatch.setattr(notebooks, "run", lambda path, *a, **k: ran.append(path.stem) or real(path, *a, **k))
+    jobs, out = reproduce.plan("full", ["fig02", "fig10"], folder=folder), tmp_path / "out"
+    failed = reproduce.run(jobs, out, progress=False)
+    assert len(failed) == 1 and "fig02_second.ipynb, cell" in failed[0] and "too many" in failed[0]
+    assert (out / "fig10_tenth" / "fig10_tenth.ipynb").is_file()
+    assert len(reproduce.run(jobs, out, progress=False)) == 1 and ran == ["fig02_second", "fig10_tenth", "fig02_second"]
+
+
+def test_what_decides_a_result_decides_whether_it_is_made_again(folder):
+    path = folder / "figures" / "fig10_tenth.ipynb"
+    first = reproduce.inputs_of(reproduce.Job(path, {}))
+    assert first == reproduce.inputs_of(reproduce.Job(path, {}))
+    assert first != reproduce.inputs_of(reproduce.Job(path, {"steps": 4}))
+    make(path, "print(steps + 1)")
+    assert first != reproduce.inputs_of(reproduce.Job(path, {}))
+
+
+def test_numbers_are_listed_and_figures_shown(tmp_path):
+    numbers, parameters = {"psnr": {"W+": 16.0, "F4": [1, 2]}, "note": "x"}, {"domain": "cars", "seed": 4, "odd": "<b>"}
+    experiments.record("fig03", numbers, parameters, folder=tmp_path)
+    (tmp_path / "other.json").write_text("[1]")
+    (tmp_path / "fig03-cars.png").touch()
+    rows = list(csv.DictReader(open(reproduce.write_index(tmp_path))))
+    assert [(row["result"], row["number"], float(row["value"])) for row in rows] == [
+        ("fig03-cars", "psnr/W+", 16.0), ("fig03-cars", "psnr/F4/0", 1.0), ("fig03-cars", "psnr/F4/1", 2.0)]
+    assert rows[0]["domain"] == "cars" and rows[0]["seed"] == "4"
+    (tmp_path / "out" / "fig03_tradeoff").mkdir(parents=True)
+    (tmp_path / "out" / "fig03_tradeoff" / "fig03_tradeoff.ipynb").touch()
+    page = reproduce.write_gallery(tmp_path, tmp_path / "out").read_text()
+    assert 'src="fig03-cars.png"' in page and "out/fig03_tradeoff/fig03_tradeoff.ipynb" in page and "<b>" not in page
+
+
+def test_the_command(folder, monkeypatch, capsys):
+    monkeypatch.setattr(paths, "NOTEBOOKS", folder)
+    assert main(["reproduce", "--only", "fig10,table1"]) == 0
+    assert "2 notebooks" in capsys.readouterr().out
+    assert json.loads((paths.OUTPUTS / "reproduce" / "fig10_tenth.json").read_text())["executed"] == "fig10_tenth/fig10_tenth.ipynb"
+    assert main(["reproduce", "--only", "fig99"]) == 2 and "no notebook fig99" in capsys.readouterr().err
+    make(folder / "figures" / "fig10_tenth.ipynb", "1 / 0")
+    with pytest.raises(SystemExit, match="samlib: fig10_tenth.ipynb, cell .*ZeroDivisionError"):
+        main(["reproduce", "--only", "fig10"])
