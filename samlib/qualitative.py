@@ -1,0 +1,57 @@
+"""The grids of Figures 5, 8, 14 and 15: input, layer map, inversion and edits, with N/A where the map does not permit an edit."""
+
+import torch
+from matplotlib.patches import Patch
+from matplotlib.pyplot import rc_context
+from torch import Tensor
+
+from samlib import figures
+from samlib.edit import reach
+from samlib.edit_measures import concerned
+
+REACHED = 0.5  # share of the parts it is about that an edit must reach to be shown
+
+
+@torch.no_grad()
+def permitted(domain, inversion, direction: str, segments: Tensor | None = None) -> Tensor:
+    """Whether the layer map of each image lets a direction act on half of what it is about, (N,) bool.
+
+    segments (N, R, R): the true ones of a built-in category; without them, or where the part is not there, half of the image.
+    """
+    reached = reach(domain.directions[direction], inversion.layer_map, domain.spaces)
+    about = torch.ones_like(reached) if segments is None else concerned(domain.name, direction, segments).to(reached.device)
+    about = about | ~about.flatten(1).any(1)[:, None, None]
+    return (reached & about).sum((1, 2)) >= REACHED * about.sum((1, 2))
+
+
+def edited(domain, inversion, strengths: dict[str, float]) -> dict[str, Tensor]:
+    """direction -> the images of each edit alone, (N, 3, R, R)."""
+    return {name: domain.edit(inversion, {name: strength}) for name, strength in strengths.items()}
+
+
+def show(domain, inversion, edits: dict[str, Tensor], allowed: dict[str, Tensor] | None = None, rows=None):
+    """One row an image: input, layer map, inversion, each edit; N/A where `allowed` (direction -> (N,)) says no."""
+    drawn = figures.layer_map_image(inversion.layer_map, domain.spaces)
+    columns = torch.stack([inversion.inputs.cpu(), drawn, inversion.images.cpu(), *(x.cpu() for x in edits.values())], 1)
+    blank = torch.ones_like(columns[0, 0])
+    for c, name in enumerate(edits):
+        for r in range(len(columns)):
+            if allowed is not None and not allowed[name][r]:
+                columns[r, 3 + c] = blank
+    figure = figures.grid(list(columns), ["input", "layer map", "inversion", *edits], rows)
+    for r in range(len(columns)):
+        for c in range(columns.shape[1]):
+            if torch.equal(columns[r, c], blank):
+                side = blank.shape[-1] / 2
+                figure.axes[r * columns.shape[1] + c].text(side, side, "N/A", ha="center", va="center", color="0.4")
+    return legend(figure, domain.spaces)
+
+
+def legend(figure, spaces):
+    """The colours of the spaces under a figure that shows layer maps."""
+    patches = [Patch(facecolor=figures.SPACE_COLOURS[name], edgecolor="0.4", linewidth=0.4, label=name)
+               for name in figures.names_of(spaces)]
+    with rc_context(figures.STYLE):
+        figure.legend(handles=patches, loc="outside lower center", ncols=len(patches), handlelength=1, handleheight=1)
+    figure.set_size_inches(figure.get_figwidth(), figure.get_figheight() + 0.25)
+    return figure
