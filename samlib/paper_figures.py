@@ -9,6 +9,7 @@ import matplotlib.pyplot as plt
 import torch
 import torch.nn.functional as F
 from matplotlib.colors import to_rgb
+from matplotlib.patches import Patch
 from torch import Tensor
 
 from samlib import figures
@@ -163,4 +164,77 @@ def show_formation(formed: dict[str, Formed], x: Tensor, psnr: dict[str, float])
                 figures.bare(axis)
         for axis, label in zip(axes[:, 0], labels):
             axis.set_ylabel(label)
+    return figure
+
+
+def show_teaser(x, inversions, edited, spaces, psnr):
+    """Figure 1: the input; for each method its layer map, its inversion and its edits, a row each.
+
+    x (1, 3, R, R); inversions: method -> Inversion; edited: method -> edit -> images; psnr: method -> dB.
+    """
+    edits = list(next(iter(edited.values())))
+    rows, used = [], set()
+    for name, found in inversions.items():
+        drawn = figures.layer_map_image(found.layer_map[:1], spaces)
+        rows.append(torch.cat([picture[:1].cpu() for picture in (x, drawn, found.images, *(edited[name][e] for e in edits))]))
+        used |= {space for space, share in figures.shares(found.layer_map, spaces).items() if share}
+    titles = ["input", "(a) layer map", "(b) inversion", *(f"({'cdef'[i]}) {e.replace('_', ' ')}" for i, e in enumerate(edits))]
+    figure = figures.grid(rows, titles, [f"{name}\n{psnr[name]:.1f} dB" for name in inversions])
+    patches = [Patch(facecolor=figures.SPACE_COLOURS[name], edgecolor="0.4", linewidth=0.4, label=name)
+               for name in figures.names_of(spaces) if name in used]
+    with plt.rc_context(figures.STYLE):
+        figure.legend(handles=patches, loc="outside right upper", title="space", handlelength=1, handleheight=1)
+    figures.widen(figure, 0.6)
+    return figure
+
+
+@torch.inference_mode()
+def error_maps(metric, images, x, batch=16) -> Tensor:
+    """The error e_l that S is trained on: the spatial perceptual distance of images (N, 3, H, W), (N, H, W)."""
+    parts = [metric.distance(metric.features(a), metric.features(b), tuple(x.shape[-2:]))
+             for a, b in zip(images.split(batch), x.split(batch))]
+    return torch.cat(parts)
+
+
+def show_predictor_use(x, inversions, measured, found, means, spaces):
+    """Figure 2, of the first image: a row for each space with its inversion, the measured error, the predicted one and its
+    means over segments, all errors on one scale; on the right the segments and the layer map that comes of them."""
+    chosen, every = list(inversions), figures.names_of(spaces)
+    highest = max(float(measured[name][0].max()) for name in chosen)
+    with plt.rc_context(figures.STYLE):
+        cell, count = figures.CELL, len(chosen)
+        figure = plt.figure(figsize=(cell * 6.4, cell * count + 0.35), layout="constrained")
+        figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0)
+        cells = figure.add_gridspec(count, 7, width_ratios=[1, 1, 1, 0.1, 1, 1, 1.2])
+        titles = {0: "image $x$", 1: "inversion", 2: "error $e_l$", 4: "$S_l(x)$", 5: "mean of segment"}
+        for r, name in enumerate(chosen):
+            place = every.index(name)
+            errors = {2: measured[name][0], 4: found["error_maps"][0, place], 5: means[0, place]}
+            pictures = {0: x[0], 1: inversions[name][0]}
+            for c in (0, 1, 2, 4, 5):
+                axis = figure.add_subplot(cells[r, c])
+                figures.bare(axis)
+                if c in errors:
+                    axis.imshow(errors[c].cpu().numpy(), cmap=figures.ERROR_COLOURS, vmin=0, vmax=highest)
+                else:
+                    axis.imshow(to_uint8(pictures[c].cpu()).numpy())
+                if r == 0:
+                    axis.set_title(titles[c], pad=3)
+                if c == 0:
+                    axis.set_ylabel(name, **tag(name), labelpad=6)
+        segments = found["segments"][:1]
+        colours = figures.segment_colours(int(segments.max()) + 1)
+        for r, picture in enumerate((figures.colour_map(segments.clamp_min(0), colours),
+                                     figures.layer_map_image(found["layer_map"][:1], spaces))):
+            axis = figure.add_subplot(cells[min(r, count - 1), 6])
+            figures.bare(axis)
+            axis.imshow(to_uint8(picture[0]).numpy())
+            axis.set_title(("segments", "layer map")[r], pad=3)
+        shares = figures.shares(found["layer_map"][:1], spaces)
+        patches = [Patch(facecolor=figures.SPACE_COLOURS[name], edgecolor="0.4", linewidth=0.4, label=f"{name}  {share:.0%}")
+                   for name, share in shares.items()]
+        if count > 2:
+            axis = figure.add_subplot(cells[2, 6])
+            figures.bare(axis)
+            axis.legend(handles=patches, loc="upper center", handlelength=1, handleheight=1)
     return figure

@@ -75,3 +75,28 @@ def test_the_architecture_is_read_off_the_network(tiny):
     assert [part.name.split(".")[-1] for part in parts["backbone"]] == ["conv1", "layer1", "layer2", "layer3", "layer4"]
     texts = [text.get_text() for text in figure.axes[0].texts]
     assert {"head W+", "head F4", "head F6"} <= set(texts)
+
+
+def test_the_teaser_has_a_row_a_method(tiny, inversion):
+    x, edits = inversion.images, {"size": inversion.images, "trees": inversion.images}
+    inversions, edited = {"W+": inversion, "SAM": inversion}, {"W+": edits, "SAM": edits}
+    figure = paper_figures.show_teaser(x, inversions, edited, tiny.spaces, {"W+": 1.0, "SAM": 2.0})
+    assert len(figure.axes) == 2 * 5 and figure.axes[5].get_ylabel() == "SAM\n2.0 dB"
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["W+", "F4", "F6"]
+
+
+def test_the_error_that_s_learns_is_none_where_the_inversion_is_the_image(tiny):
+    x = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    changed = x.clone()
+    changed[1, :, 32:] = 0
+    errors = paper_figures.error_maps(tiny.metric, changed, x)
+    assert errors.shape == (2, 64, 64) and errors[0].abs().max() < 1e-6
+    assert errors[1, 40:].mean() > 2 * errors[1, :24].mean()
+
+
+def test_the_use_of_s_is_drawn_space_by_space(tiny, inversion):
+    x = inversion.images
+    found = tiny.predict(x)
+    errors = {"W+": torch.rand(1, 64, 64), "F6": torch.rand(1, 64, 64)}
+    figure = paper_figures.show_predictor_use(x, dict.fromkeys(errors, x), errors, found, found["error_maps"], tiny.spaces)
+    assert len(figure.axes) == 2 * 5 + 2 and figure.axes[5].get_ylabel() == "F6"
