@@ -6,7 +6,7 @@ A regressor reads the factors of a scene from its picture, so this is for built-
 import torch
 from torch import Tensor
 
-from samlib.directions import progress
+from samlib.directions import progress, sample_w
 from samlib.metrics import kid
 from samlib.scenes import SEGMENTS
 from samlib.training.category import change_asked
@@ -50,3 +50,33 @@ def effect(domain, regressor, inversion, direction: str, strength: float, segmen
 def realism(features, images: Tensor, real: Tensor, seed: int = 0) -> float:
     """KID of images (N, 3, H, W) to real ones (M, 3, H, W), both at least 2, by `features` (see `metrics.ImageFeatures`)."""
     return kid(features.of(images), features.of(real), seed=seed)[0]
+
+
+@torch.inference_mode()
+def left_in_spaces(domain, regressor, names, images: int = 2, seed: int = 0, strength: float = 2.0) -> dict[str, dict[str, float]]:
+    """Table 3, measured: direction -> space -> the share of the edit that is left when only the rows after the space act.
+
+    It is what `directions.allowed_in` gives for `images` drawn codes, with the pictures before the edits made once for all.
+    """
+    generator = domain.generator
+    w_plus = sample_w(generator, images, seed)[:, None].expand(-1, generator.num_layers, -1)
+
+    def read(codes):
+        return torch.cat([regressor(generator.synthesis(part, noise="none").clamp(-1, 1)) for part in codes.split(16)])
+
+    before, found = read(w_plus), {}
+    for name in names:
+        asked = change_asked(domain.name, name, regressor.names).to(before).nan_to_num()
+        moved = {}
+        for space in generator.spaces:
+            late = domain.directions[name].clone()
+            late[: space.layer] = 0
+            moved[space.name] = float(progress((read(w_plus + strength * late) - before).mean(0), asked)) if late.any() else 0.0
+        whole = moved[generator.spaces[0].name]
+        found[name] = {space: value / whole if whole else 0.0 for space, value in moved.items()}
+    return found
+
+
+def works_in(left: dict[str, dict[str, float]], least: float = 0.5) -> dict[str, list[bool]]:
+    """direction -> for each space, whether it leaves at least the share `least` of the edit: the ticks of Table 3."""
+    return {name: [share >= least for share in row.values()] for name, row in left.items()}

@@ -13,12 +13,16 @@ REACHED = 0.5  # share of the parts it is about that an edit must reach to be sh
 
 
 @torch.no_grad()
-def permitted(domain, inversion, direction: str, segments: Tensor | None = None) -> Tensor:
+def permitted(domain, inversion, direction: str, segments: Tensor | None = None, works: list[bool] | None = None) -> Tensor:
     """Whether the layer map of each image lets a direction act on half of what it is about, (N,) bool.
 
     segments (N, R, R): the true ones of a built-in category; without them, or where the part is not there, half of the image.
+    works: for each space, whether the edit works there (`edit_measures.works_in`); None: wherever the direction has rows.
     """
-    reached = reach(domain.directions[direction], inversion.layer_map, domain.spaces)
+    if works is None:
+        reached = reach(domain.directions[direction], inversion.layer_map, domain.spaces)
+    else:
+        reached = torch.tensor(works, device=inversion.layer_map.device)[inversion.layer_map]
     about = torch.ones_like(reached) if segments is None else concerned(domain.name, direction, segments).to(reached.device)
     about = about | ~about.flatten(1).any(1)[:, None, None]
     return (reached & about).sum((1, 2)) >= REACHED * about.sum((1, 2))

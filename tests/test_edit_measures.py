@@ -4,7 +4,9 @@ import pytest
 import torch
 
 from samlib import edit_measures
+from samlib.directions import allowed_in, sample_w
 from samlib.scenes import FACTORS, SEGMENTS
+from samlib.training.category import change_asked
 from samlib.training.factors import FactorRegressor
 
 
@@ -40,6 +42,22 @@ def test_where_directions_are_concerned():
     segments = torch.tensor([[[ids.index("tree"), ids.index("wheel")]]])
     assert edit_measures.concerned("cars", "trees", segments).tolist() == [[[True, False]]]
     assert edit_measures.concerned("cars", "size", segments).tolist() == [[[False, True]]]
+
+
+def test_what_is_left_in_each_space_is_what_allowed_in_says(cars):
+    domain, regressor, _ = cars
+    left = edit_measures.left_in_spaces(domain, regressor, ["size", "trees"], images=2, seed=1)
+    w = sample_w(domain.generator, 2, 1)
+    for name, row in left.items():
+        asked = change_asked("cars", name, regressor.names)
+        want = allowed_in(domain.generator, regressor, w, domain.directions[name], asked)
+        assert row == pytest.approx(want, rel=1e-3, abs=1e-3)
+    assert left["size"]["W+"] == 1 and left["size"]["F4"] == 0  # its rows end before the first that F4 leaves
+
+
+def test_ticks():
+    assert edit_measures.works_in({"a": {"W+": 1.0, "F4": 0.5, "F6": 0.4}}) == {"a": [True, True, False]}
+    assert edit_measures.works_in({"a": {"W+": 1.0, "F4": 0.5}}, least=0.6) == {"a": [True, False]}
 
 
 def test_a_domain_without_a_regressor_says_so(tiny):

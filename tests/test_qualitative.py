@@ -25,6 +25,7 @@ def test_an_edit_is_permitted_by_the_parts_it_is_about(half):
     assert qualitative.permitted(domain, inversion, "size", segments.flip(2)).tolist() == [False]  # and now in F6
     assert qualitative.permitted(domain, inversion, "size").tolist() == [False]  # 24 of 64 columns
     assert qualitative.permitted(domain, inversion, "colour").tolist() == [True]
+    assert qualitative.permitted(domain, inversion, "colour", works=[True, True, False]).tolist() == [False]  # as measured
 
 
 def test_a_grid_has_a_row_an_image_and_says_what_is_not_permitted(half):
