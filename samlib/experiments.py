@@ -76,12 +76,13 @@ def inverted(domain, images, method="sam", *, batch=16, compute=True, holes=Fals
     keys = kept.keys(domain, images, method, options)
     for part in _batches([i for i, key in enumerate(keys) if not kept.file_of(key).is_file()] if compute else [], batch):
         try:
-            begun = time.perf_counter()
+            clock = _clock(domain)
+            begun = clock()
             found = domain.invert(images[part], method, progress=progress, **kept.rows(options, part, len(images)))
             done = min((len(history) for history in found.losses.values()), default=None)
             if done is not None and done < (options.get("steps") or domain.steps) and method != "pti":
                 raise KeyboardInterrupt(f"{method} was stopped after {done} steps")  # an early result is not kept
-            seconds = (time.perf_counter() - begun) / len(part)
+            seconds = (clock() - begun) / len(part)
             for place, one in zip(part, found):
                 kept.write(keys[place], one, {"method": method, "domain": domain.name, "seconds": seconds})
         except Exception as error:
@@ -96,7 +97,10 @@ def inverted(domain, images, method="sam", *, batch=16, compute=True, holes=Fals
 
 
 def seconds(domain, images, method="sam", **options) -> list[float]:
-    """What each of the inversions took, its share of a batch; as `inverted` noted it when it made them."""
+    """What each of the inversions took, its share of a batch; as `inverted` noted it when it made them.
+
+    On a GPU by the clock; on a CPU the time of its cores, which other programs do not change.
+    """
     files = [kept.file_of(key).with_suffix(".json") for key in kept.keys(domain, images, method, options)]
     return [json.loads(file.read_text())["seconds"] for file in files]
 
@@ -137,6 +141,10 @@ def plain(value):
     if hasattr(value, "__dataclass_fields__"):
         return plain(asdict(value))
     return value if value is None or isinstance(value, bool | int | str) else str(value)
+
+
+def _clock(domain):
+    return time.process_time if domain.device.type == "cpu" else time.perf_counter
 
 
 def _batches(indices, size):

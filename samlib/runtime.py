@@ -1,0 +1,68 @@
+"""Figure 7: how close an inversion is after how much time, from the histories that inversions keep."""
+
+from dataclasses import dataclass
+
+import matplotlib.pyplot as plt
+import torch
+
+from samlib import figures
+
+STYLES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))  # apart without colours, too
+
+
+@dataclass(frozen=True)
+class Curve:
+    """PSNR in dB (K,), the mean over images, at K times in seconds an image (K,); an encoder has one point."""
+
+    seconds: torch.Tensor
+    psnr: torch.Tensor
+
+    def at(self, second: float) -> float:
+        """The PSNR that is reached at a time: that of the last step before it; NaN before the first."""
+        done = int((self.seconds <= second).sum())
+        return float(self.psnr[done - 1]) if done else float("nan")
+
+
+def curve(inversion, seconds) -> Curve:
+    """From the history of the squared error, at the size at which the loss compares images, and the time of each image.
+
+    Steps of one method take equally long, so the k-th of K ends at k / K of the time.
+    """
+    psnr = (10 * torch.log10(4 / inversion.losses["l2"])).mean(1)
+    whole = sum(seconds) / len(seconds)
+    return Curve(torch.arange(1, len(psnr) + 1) / len(psnr) * whole, psnr)
+
+
+def point(psnr: torch.Tensor, seconds) -> Curve:
+    """Of an encoder: psnr (N,) of its inversions."""
+    return Curve(torch.tensor([sum(seconds) / len(seconds)]), psnr.mean()[None].cpu())
+
+
+def lead(curves: dict[str, Curve], name: str, count=20) -> tuple[list[float], list[float]]:
+    """By how many dB `name` is ahead of the best of the others, at `count` times, evenly from the first at which all have done a
+    step to the last at which all still run -> times, dB."""
+    start = max(float(one.seconds[0]) for one in curves.values())
+    end = min(float(one.seconds[-1]) for one in curves.values())
+    times = torch.linspace(start, end, count).tolist()
+    ahead = [curves[name].at(t) - max(one.at(t) for other, one in curves.items() if other != name) for t in times]
+    return times, ahead
+
+
+def show_runtime(curves: dict[str, Curve], first="sam", unit="s"):
+    """Lines of the optimizations and points of the encoders; `first` is drawn on top and thick."""
+    with plt.rc_context(figures.STYLE):
+        figure, axis = plt.subplots(figsize=(4.2, 2.6), layout="constrained")
+        ordered = sorted(curves, key=lambda name: name != first)
+        for i, name in enumerate(ordered):
+            one = curves[name]
+            if len(one.seconds) > 1:
+                axis.plot(one.seconds, one.psnr, linestyle=STYLES[i % len(STYLES)], linewidth=2 if name == first else 1.2,
+                          label=name, zorder=3 if name == first else 2)
+            else:
+                axis.plot(one.seconds, one.psnr, marker="os^vDP"[i % 6], linestyle="none", label=name)
+        if any(len(one.seconds) == 1 for one in curves.values()):
+            axis.set_xscale("log")
+        axis.set(xlabel=f"time an image ({unit})", ylabel="PSNR (dB)")
+        axis.grid(alpha=0.25, linewidth=0.5)
+        axis.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
+    return figure
