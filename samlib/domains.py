@@ -235,6 +235,7 @@ def pick_device(name=None):
         device = torch.device(name)
         torch.empty(0, device=device)
         return device
+    # torch says it in three ways: a name or number it does not know, a build without CUDA, a backend without kernels
     except (RuntimeError, AssertionError, NotImplementedError):
         raise ValueError(f"no device {str(name)!r} on this machine; cpu always is") from None
 

@@ -13,11 +13,16 @@ from samlib.training.paired import to_normal
 
 
 @torch.no_grad()
+def w_of(generator, category: str, seed: int, indices) -> torch.Tensor:
+    """w+ (N, L, D) of the codes that scenes were drawn from; entries of z that carry nothing are 0."""
+    z = to_normal(scenes.codes(category, seed, indices)[0], generator.z_dim).nan_to_num()
+    return generator.mapping(z.to(generator.w_avg))
+
+
+@torch.no_grad()
 def start_of(domain, seed: int, count: int, first: int = 0) -> Inversion:
     """An Inversion in W of the scenes that `experiments.inputs(domain, kind, count, seed, first)` gives, by their numbers alone."""
     if domain.name not in scenes.FACTORS:
         raise ValueError(f"no numbers are known of the images of {domain.name!r}; begin at the mean w")
-    numbers = scenes.codes(domain.name, HELD_OUT + seed, range(first, first + count))[0]
-    z = to_normal(numbers, domain.generator.z_dim).nan_to_num().float()
-    w_plus = domain.generator.mapping(z.to(domain.device))
+    w_plus = w_of(domain.generator, domain.name, HELD_OUT + seed, range(first, first + count))
     return Inversion(w_plus=w_plus, images=domain.generator.synthesis(w_plus, noise="none").clamp(-1, 1), domain=domain.name)

@@ -10,12 +10,12 @@ import numpy as np
 import official_files
 import pytest
 import torch
+from reference import file as reference_file
 
 from samlib import standin
 from samlib.checkpoints import CheckpointError, load_generator, load_tensors, save_generator, save_tensors
 from samlib.stylegan2 import Generator
 
-PARITY = Path(__file__).parents[2] / "shared" / "parity"
 WRITERS = {
     "tensorflow": standin.write_generator,
     "nvidia": official_files.write_nvidia,
@@ -43,10 +43,8 @@ def images(generator, seed=1):
 
 @pytest.mark.parametrize("name", ["tiny_r64_legacy_tf.pkl", "tiny_r64_ada.pkl"])
 def test_official_pickles_give_the_reference_image(name):
-    if not PARITY.is_dir():
-        pytest.skip("the reference numbers are not beside this checkout")
-    wanted = np.load(PARITY / "tiny_r64_expected.npz")
-    generator = load_generator(PARITY / name)
+    wanted = np.load(reference_file("tiny_r64_expected.npz"))
+    generator = load_generator(reference_file(name))
     image = generator.synthesis(generator.mapping(torch.from_numpy(wanted["z"])), noise="const")[..., ::4, ::4]
     wanted = torch.from_numpy(wanted["image_noise_const[::4]"])
     assert (image - wanted).abs().max() <= 1e-4 * wanted.abs().max()

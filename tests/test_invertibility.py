@@ -1,14 +1,13 @@
 import json
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from reference import file as reference_file
 
 from samlib.invertibility import Base, Head, InvertibilityPredictor, load_predictor
 
-PARITY = Path(__file__).parents[2] / "shared" / "parity"
 SPACES = ("W+", "F4", "F6", "F8", "F10")
 
 
@@ -39,16 +38,14 @@ def filled(shapes: dict) -> dict:
 
 @pytest.fixture(scope="module")
 def published():
-    if not PARITY.exists():
-        pytest.skip("the parity fixtures are not beside this checkout")
-    keys = json.loads((PARITY / "predictor_r101_keys.json").read_text())
+    keys = json.loads(reference_file("predictor_r101_keys.json").read_text())
     checkpoint = {name: filled(shapes) for name, shapes in keys.items()}
     return InvertibilityPredictor.published(("W+",)).eval().load_published(checkpoint)
 
 
 @torch.inference_mode()
 def test_published_predictor_matches_the_reference(published):
-    expected = np.load(PARITY / "predictor_r101.npz")
+    expected = np.load(reference_file("predictor_r101.npz"))
     image = torch.sin(0.013 * torch.arange(3 * 64 * 96, dtype=torch.float64)).float().reshape(1, 3, 64, 96)
     base = published.sd_base(image)
     for got, name in ((base, "base"), (published.heads["W+"](base), "head"), (published(image), "head")):
@@ -62,7 +59,7 @@ def test_a_published_file_is_read_as_data_and_matches_the_reference(published, t
     torch.save({"sd_base": published.sd_base.state_dict(), **heads}, tmp_path / "invertibility.pt")
     loaded = load_predictor(tmp_path / "invertibility.pt")
     assert loaded.config == published.config and not loaded.training
-    expected = torch.from_numpy(np.load(PARITY / "predictor_r101.npz")["head"])
+    expected = torch.from_numpy(np.load(reference_file("predictor_r101.npz"))["head"])
     image = torch.sin(0.013 * torch.arange(3 * 64 * 96, dtype=torch.float64)).float().reshape(1, 3, 64, 96)
     assert (loaded(image) - expected).abs().max() <= 1e-4 * expected.abs().max()
 
@@ -133,7 +130,7 @@ def test_wrong_input_is_named(tmp_path):
 
 
 def test_keys_of_base_and_head_are_the_published_ones(published):
-    keys = json.loads((PARITY / "predictor_r101_keys.json").read_text())
+    keys = json.loads(reference_file("predictor_r101_keys.json").read_text())
     assert {k: list(v.shape) for k, v in published.sd_base.state_dict().items()} == keys["sd_base"]
     assert {k: list(v.shape) for k, v in Head().state_dict().items()} == keys["W+"]
     assert isinstance(published.sd_base, Base)

@@ -2,16 +2,15 @@
 
 import argparse
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from reference import file as reference_file
 
 from samlib.checkpoints import CheckpointError
 from samlib.irse import Encoder, from_arrays, load_encoder
 
-PARITY = Path(__file__).parents[2] / "shared" / "parity"
 SMALL = dict(codes=8, widths=(16, 16, 16, 16))
 
 
@@ -37,20 +36,18 @@ def filled(shapes: dict) -> dict:
 
 @pytest.fixture(scope="module")
 def published():
-    if not PARITY.is_dir():
-        pytest.skip("the reference numbers are not beside this checkout")
-    return filled(json.loads((PARITY / "e4e_256_keys.json").read_text()))
+    return filled(json.loads(reference_file("e4e_256_keys.json").read_text()))
 
 
 @pytest.mark.parametrize("kind", ["e4e", "psp"])
 def test_codes_match_the_reference(kind, published):
-    keys = json.loads((PARITY / f"{kind}_256_keys.json").read_text())
+    keys = json.loads(reference_file(f"{kind}_256_keys.json").read_text())
     assert {name: list(array.shape) for name, array in published.items()} == keys
     encoder = from_arrays(dict(published), kind)
     image = torch.sin(0.013 * torch.arange(3 * 256 * 256, dtype=torch.float64)).float().reshape(1, 3, 256, 256)
     with torch.inference_mode():
         codes = encoder(image)
-    wanted = torch.from_numpy(np.load(PARITY / f"{kind}_256.npz")["codes"])
+    wanted = torch.from_numpy(np.load(reference_file(f"{kind}_256.npz"))["codes"])
     assert codes.shape == wanted.shape
     assert (codes - wanted).abs().max() <= 1e-4 * wanted.abs().max()
 

@@ -1,24 +1,21 @@
 """Refinement and selection: the reference's choices exactly, hand-computed values, and the laws of masks."""
 
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from reference import file as reference_file
 
 from samlib import layer_map
 from samlib.spaces import stylegan2_spaces
 
-FIXTURE = Path(__file__).parents[2] / "shared" / "parity" / "stylegan2_tiny_r256.npz"
 NAMES = ("W+", "F4", "F6", "F8", "F10")
 SPACES = stylegan2_spaces(48, {2**i: 8 for i in range(2, 9)})
 
 
 @pytest.fixture(scope="module")
 def reference():
-    if not FIXTURE.exists():
-        pytest.skip("the reference numbers are not beside this checkout")
-    arrays = np.load(FIXTURE)
+    arrays = np.load(reference_file("stylegan2_tiny_r256.npz"))
     maps = torch.cat([torch.from_numpy(arrays[f"refine/map/{name}"]) for name in NAMES], 1)
     chosen = {tau: torch.from_numpy(arrays[f"refine/tau{tau}"]) for tau in (0.15, 0.25, 0.35)}
     return maps, torch.from_numpy(arrays["refine/segments"])[None], chosen

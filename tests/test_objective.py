@@ -1,15 +1,14 @@
 """Eq. 5-8: the reference's numbers, hand-computed values, and the laws of the terms."""
 
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from reference import file as reference_file
 from tiny import TinyMetric, tiny_generator
 
 from samlib.objective import Weights, WStatistics, convert, f_loss, reconstruction_loss, total, w_loss
 
-FIXTURE = Path(__file__).parents[2] / "shared" / "parity" / "stylegan2_tiny_r256.npz"
 NONE = dict(l2=0, lpips=0, gaussian=0, spread=0, feature=0)
 
 
@@ -19,9 +18,7 @@ def only(**weights):
 
 @pytest.fixture(scope="module")
 def reference():
-    if not FIXTURE.exists():
-        pytest.skip("the reference numbers are not beside this checkout")
-    arrays = np.load(FIXTURE)
+    arrays = np.load(reference_file("stylegan2_tiny_r256.npz"))
     return {k: torch.from_numpy(arrays[k]) for k in ("w_plus", "mvg/mean_v", "mvg/inv_cov_v", "mvg/loss", "delta_loss")}
 
 

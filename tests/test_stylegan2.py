@@ -1,15 +1,14 @@
 """The generator against the reference implementation, and the laws that the method rests on."""
 
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from reference import file as reference_file
 
 from samlib.discriminator import Discriminator
 from samlib.stylegan2 import Generator
 
-FIXTURE = Path(__file__).parents[2] / "shared" / "parity" / "stylegan2_tiny_r256.npz"
 SPACES = ("F4", "F6", "F8", "F10")
 
 
@@ -21,9 +20,7 @@ def close(got, want, tolerance=1e-4):
 
 @pytest.fixture(scope="module")
 def reference():
-    if not FIXTURE.exists():
-        pytest.skip("the reference numbers are not beside this checkout")
-    arrays = np.load(FIXTURE)
+    arrays = np.load(reference_file("stylegan2_tiny_r256.npz"))
     return {k: torch.from_numpy(arrays[k]) for k in arrays.files}
 
 

@@ -8,7 +8,6 @@ Unlike the paper's, this small generator has no spectral norm of its own; the di
 
 import copy
 import json
-import os
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,12 +16,13 @@ import torch
 import torch.nn.functional as F
 from torch import distributed
 
+from .. import paths
 from ..biggan import BigGAN, initialize, standing_statistics
 from ..checkpoints import save_generator
 from .biggan_lesson import teach
 from .paired import PairedLoss, fill
 from .projection import ProjectionDiscriminator
-from .steps import FlatAdam, graphed
+from .steps import FlatAdam, autocast, average, graphed
 
 
 @dataclass
@@ -91,9 +91,6 @@ class Training:
     def shown(self) -> int:
         return self.steps * self.settings.batch * self.world
 
-    def autocast(self):
-        return torch.autocast(self.device.type, torch.bfloat16, self.device.type == "cuda", cache_enabled=False)
-
     def next_real(self):
         index = torch.randint(len(self.data.images), (self.settings.batch,), device=self.device)
         torch.index_select(self.data.images, 0, index, out=self.real)
@@ -104,13 +101,13 @@ class Training:
     def draw(self, z: torch.Tensor) -> torch.Tensor:
         """The generator's images of z, with the classes of the current real ones."""
         code = self.generator.mapping(z, classes=self.real_c)
-        with self.autocast():
+        with autocast(self.device):
             return self.generator.synthesis(code).float()
 
     def pairs(self, drawn: torch.Tensor) -> torch.Tensor:
         """The loss of paired.py, and L1 at an eighth of the size, where what is out of place costs more than blur."""
         real = self.real.float() / 127.5 - 1
-        with self.autocast():
+        with autocast(self.device):
             return self.paired_loss(drawn, real) + F.l1_loss(F.avg_pool2d(drawn, 8), F.avg_pool2d(real, 8))
 
     def paired_step(self):
@@ -121,7 +118,7 @@ class Training:
     def d_step(self):
         with torch.no_grad():
             fake = self.draw(torch.randn_like(self.real_z))
-        with self.autocast():
+        with autocast(self.device):
             both, classes = torch.cat([fake, self.real.float() / 127.5 - 1]), self.real_c.repeat(2, 1)
             on_fake, on_real = self.judge(both, classes).chunk(2)
         loss = F.relu(1 + on_fake).mean() + F.relu(1 - on_real).mean()
@@ -131,7 +128,7 @@ class Training:
     def g_step(self):
         self.judge.requires_grad_(False)
         drawn = self.draw(torch.randn_like(self.real_z) if self.data.z is None else fill(self.real_z))
-        with self.autocast():
+        with autocast(self.device):
             losses = [-self.judge(drawn, self.real_c).mean()]
         if self.data.z is not None:
             losses.append(self.settings.paired * self.pairs(drawn))
@@ -158,23 +155,16 @@ class Training:
             log[name] = self.run[name]()
             adam.step()
         self.steps += 1
-        self.average()
+        average(self.ema, self.generator, self.settings.batch * self.world, self.shown, self.settings.ema_images)
         return log
-
-    @torch.no_grad()
-    def average(self):
-        """EMA of the weights, its half-life growing with the run up to `ema_images`."""
-        half_life = min(self.settings.ema_images, max(self.shown, 1) * 0.05)
-        keep = 0.5 ** (self.settings.batch * self.world / half_life)
-        torch._foreach_lerp_(list(self.ema.parameters()), list(self.generator.parameters()), 1 - keep)
 
     def save(self, out: Path):
         """checkpoint.pt to resume from and generator.safetensors to use; each appears whole or not at all."""
         adams = {name: adam.adam.state_dict() for name, adam in getattr(self, "adams", {}).items()}
         networks = {name: getattr(self, name).state_dict() for name in ("generator", "ema", "judge")}
         counters = {name: getattr(self, name) for name in ("steps", "done", "phase", "taught")}
-        torch.save({**networks, **counters, "adams": adams}, out / "checkpoint.tmp")
-        os.replace(out / "checkpoint.tmp", out / "checkpoint.pt")
+        with paths.atomic_file(out / "checkpoint.pt") as temporary:
+            torch.save({**networks, **counters, "adams": adams}, temporary)
         standing_statistics(self.ema, self.settings.statistics, batch=min(self.settings.batch, 64))
         save_generator(self.ema, out / "generator.safetensors", metadata={"images": self.shown})
 

@@ -9,7 +9,6 @@ GPUs under torchrun; `inversions` takes a part of the images, so that several GP
 import os
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 from torch import distributed
@@ -29,6 +28,7 @@ from .classifier import evaluate_classifier, train_classifier
 from .factors import FactorRegressor, evaluate_factors, train_factors
 from .predictor import inversion_dataset
 from .segmenter import evaluate_segmenter, train_segmenter
+from .stages import run_stages
 
 PROFILES = {
     "full": dict(gan=biggan.Settings(), scenes=6_000, lesson=20_000, networks=800, classifier_steps=1500, network_steps=2000,
@@ -170,20 +170,8 @@ def train(out, stages=tuple(STAGES), profile: str = "full", classes=None, device
     classes = list(classes or names())
     if unknown := [s for s in stages if s not in STAGES] + [c for c in classes if c not in names()]:
         raise ValueError(f"no stage or class {', '.join(unknown)}; there are {', '.join(STAGES)}, and {', '.join(names())}")
-    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    if device.type == "cuda":
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.benchmark = True
-    out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
-    for name in stages:
-        run, result = STAGES[name]
-        if result and (out / result).exists() and name != "gan":  # gan goes on from its checkpoint
-            print(f"{name}: {result} is there, skipped")
-            continue
-        begin = time.monotonic()
-        wanted = {"gan": ("seconds",), "inversions": ("part", "parts")}.get(name, ())
-        run(classes, out, PROFILES[profile], device, **{k: v for k, v in options.items() if k in wanted})
-        print(f"{name}: {time.monotonic() - begin:.0f} s", flush=True)
+    takes = {"gan": ("seconds",), "inversions": ("part", "parts")}
+    run_stages(stages, STAGES, classes, out, PROFILES[profile], device, takes, options)
 
 
 def main(arguments=None):

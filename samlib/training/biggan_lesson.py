@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from .paired import fill
-from .steps import FlatAdam, graphed
+from .steps import FlatAdam, autocast, graphed
 
 
 def teach(training, lesson) -> float:
@@ -27,7 +27,7 @@ def teach(training, lesson) -> float:
 
     def step():
         code = network.mapping(fill(z[index]), classes=classes[index])
-        with training.autocast():
+        with autocast(training.device):
             x = F.avg_pool2d(network.generator(code, 1.0, stop=8), 2).flatten(1)
             found = read(x).unflatten(1, (count, -1)).float()
         loss = F.mse_loss((found * classes[index][..., None]).sum(1), meaning[index])

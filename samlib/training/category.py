@@ -21,6 +21,7 @@ from tqdm.auto import tqdm
 from .. import directions as find
 from .. import paths
 from ..checkpoints import load_generator, save_tensors
+from ..known_codes import w_of
 from ..metrics import ImageFeatures, factor_spread, kid
 from ..objective import Weights
 from ..perceptual import Metric
@@ -33,6 +34,7 @@ from .factors import FactorRegressor, evaluate_factors, train_factors
 from .loop import as_uint8, predict
 from .predictor import evaluate_predictor, inversion_dataset, load_inversions, train_predictor
 from .segmenter import evaluate_segmenter, train_segmenter
+from .stages import run_stages
 
 SHARD = 1000  # scenes that are kept in one file
 GAN_SEED, NETWORK_SEED, INVERSION_SEED, TEST_SEED = 0, 1, 2, 3  # of the scenes: no stage is measured on what it saw
@@ -132,9 +134,7 @@ def invert_stage(category, out, profile, device, part=0, parts=1):
         for kind in ("challenging", "ordinary"):
             indices = range(part, count // (2 if name == "inversions" else 1), parts)
             images, _, _ = scenes(category, indices, generator.resolution, seed, device, kind == "challenging")
-            z = gan.to_normal(codes(category, seed, indices)[0], generator.z_dim).nan_to_num()
-            with torch.no_grad():  # where the warm-up drew these scenes; what challenging ones add is not in the codes
-                start = generator.mapping(z.to(device))
+            start = w_of(generator, category, seed, indices)
             inversion_dataset(generator, metric, images, out / f"{name}-{kind}-{part}", steps=profile["inversion_steps"],
                               start=start, **options)
 
@@ -236,20 +236,8 @@ def train(category: str, out, stages=tuple(STAGES), profile: str = "full", devic
         raise ValueError(f"no category {category!r}; there are {', '.join(SEGMENTS)}")
     if unknown := [s for s in stages if s not in STAGES]:
         raise ValueError(f"no stage {', '.join(unknown)}; there are {', '.join(STAGES)}")
-    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    if device.type == "cuda":
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.benchmark = True
-    out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
-    for name in stages:
-        run, result = STAGES[name]
-        if result and (out / result).exists() and name != "gan":  # gan goes on from its checkpoint
-            print(f"{name}: {result} is there, skipped")
-            continue
-        begin = time.monotonic()
-        wanted = {"gan": ("seconds", "start", "warm"), "inversions": ("part", "parts")}.get(name, ())
-        run(category, out, PROFILES[profile], device, **{k: v for k, v in options.items() if k in wanted})
-        print(f"{name}: {time.monotonic() - begin:.0f} s", flush=True)
+    takes = {"gan": ("seconds", "start", "warm"), "inversions": ("part", "parts")}
+    run_stages(stages, STAGES, category, out, PROFILES[profile], device, takes, options)
 
 
 def main(arguments=None):

@@ -29,6 +29,7 @@ from ..scenes import SEGMENTS
 from ..segmenters import SceneSegmenter, Tidy
 from .category import TEST_SEED, scenes
 from .measures import PARTS, invert
+from .stages import fast_matrices
 
 
 @dataclass
@@ -98,7 +99,7 @@ def load(folder, device, metric=None):
             read("segmenter", lambda file: Tidy(SceneSegmenter.load(file, device))),
             {name: direction.to(device) for name, direction in found.items()}, folder=folder)
     if device.type == "cuda":
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+        fast_matrices()
         for module in (domain.generator, domain.metric):
             module.to(memory_format=torch.channels_last)
     return domain

@@ -8,7 +8,6 @@ are, the generator first learns to redraw them (paired.py), and the judges come 
 
 import copy
 import json
-import os
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,13 +15,14 @@ from pathlib import Path
 import torch
 from torch import distributed
 
+from .. import paths
 from ..checkpoints import load_generator, save_generator
 from ..discriminator import Discriminator
 from ..stylegan2 import Generator, default_channels
 from .losses import discriminator_loss, generator_loss, path_length_penalty, r1_penalty, style_mixing
 from .paired import PairedLoss, fill, to_normal, warm_up
 from .projected import ProjectedDiscriminator
-from .steps import FlatAdam, graphed
+from .steps import FlatAdam, autocast, average, graphed
 
 
 @dataclass
@@ -98,9 +98,6 @@ class Training:
     def shown(self) -> int:
         return self.steps * self.settings.batch * self.world
 
-    def autocast(self):
-        return torch.autocast(self.device.type, torch.bfloat16, self.device.type == "cuda", cache_enabled=False)
-
     def next_real(self):
         index = torch.randint(len(self.images), (self.settings.batch,), device=self.device)
         torch.index_select(self.images, 0, index, out=self.real)
@@ -141,7 +138,7 @@ class Training:
     def d_step(self):
         with torch.no_grad():
             fake = self.fakes()
-        with self.autocast():
+        with autocast(self.device):
             losses = [discriminator_loss(judge, fake, self.real_images()) for judge in self.judges]
         sum(losses).backward()
         return torch.stack(losses).detach()
@@ -149,7 +146,7 @@ class Training:
     def g_step(self):
         self.judges.requires_grad_(False)
         fake = self.fakes() if self.z is None else self.redrawn()
-        with self.autocast():
+        with autocast(self.device):
             losses = [generator_loss(judge, fake) for judge in self.judges]
             if self.z is not None:
                 losses.append(self.settings.paired * self.paired_loss(fake, self.real_images()))
@@ -200,9 +197,7 @@ class Training:
         """EMA of the weights, its half-life growing with the run up to `ema_images`, and the running mean of w."""
         s = self.settings
         steps = steps or self.steps + self.warm_steps
-        half_life = min(s.ema_images, max(steps * s.batch * self.world, 1) * 0.05)
-        keep = 0.5 ** (s.batch * self.world / half_life)
-        torch._foreach_lerp_(list(self.ema.parameters()), list(self.generator.parameters()), 1 - keep)
+        average(self.ema, self.generator, s.batch * self.world, steps * s.batch * self.world, s.ema_images)
         if steps % 16 == 0:
             z = torch.randn(512, self.ema.z_dim, device=self.device)
             self.ema.w_avg.lerp_(self.ema.mapping_network(z).mean(0), 0.05)
@@ -215,8 +210,8 @@ class Training:
 
     def save(self, out: Path):
         """checkpoint.pt to resume from and generator.safetensors to use; each appears whole or not at all."""
-        torch.save(self.state(), out / "checkpoint.tmp")
-        os.replace(out / "checkpoint.tmp", out / "checkpoint.pt")
+        with paths.atomic_file(out / "checkpoint.pt") as temporary:
+            torch.save(self.state(), temporary)
         save_generator(self.ema, out / "generator.safetensors", metadata={"images": self.shown})
 
     def resume(self, out: Path):

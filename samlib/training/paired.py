@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import distributed, nn
 
 from ..perceptual import Metric
-from .steps import graphed
+from .steps import autocast, graphed
 
 STAGES = {16: 0.05, 32: 0.12, 64: 0.25, 128: 0.45}  # size -> the share of the warm-up at which it ends; then the full size
 
@@ -91,7 +91,7 @@ class Redraw:
         real = self.real[self.batch].float() / 127.5 - 1
         w = t.generator.mapping(fill(t.z[self.batch]))
         drawn = t.generator.synthesis(w, noise=t.settings.noise, size=self.size)
-        with t.autocast():
+        with autocast(t.device):
             loss = t.paired_loss(drawn, real)
         loss.backward()
         return loss.detach()

@@ -25,6 +25,18 @@ def graphed(step, device):
     return replay
 
 
+def autocast(device):
+    """16 bits on CUDA. Without the cache of weights, which a captured graph would not fill again."""
+    return torch.autocast(device.type, torch.bfloat16, device.type == "cuda", cache_enabled=False)
+
+
+@torch.no_grad()
+def average(ema, network, batch: int, shown: int, half_life: int):
+    """Moves the EMA of the weights after a step of `batch` images; its half-life is a twentieth of all `shown`, up to `half_life`."""
+    keep = 0.5 ** (batch / min(half_life, max(shown, 1) * 0.05))
+    torch._foreach_lerp_(list(ema.parameters()), list(network.parameters()), 1 - keep)
+
+
 class FlatAdam:
     """Adam over one flat gradient, which several GPUs average in a single call."""
 

@@ -1,0 +1,29 @@
+"""Runs the stages of a training in order, each only where its result is not there yet."""
+
+import time
+from pathlib import Path
+
+import torch
+
+
+def fast_matrices():
+    """On CUDA: products in TF32, and the fastest convolution of each shape."""
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.benchmark = True
+
+
+def run_stages(stages, table, subject, out, profile: dict, device, takes: dict, options: dict):
+    """table: name -> (function, its result or None); each is called as function(subject, out, profile, device, **some of the
+    `options`), those that takes[name] lists. A stage whose result is in the folder `out` is skipped, but "gan", which goes on
+    from its checkpoint."""
+    device, out = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")), Path(out)
+    if device.type == "cuda":
+        fast_matrices()
+    out.mkdir(parents=True, exist_ok=True)
+    for name in stages:
+        run, result = table[name]
+        if result and (out / result).exists() and name != "gan":
+            print(f"{name}: {result} is there, skipped")
+            continue
+        begin = time.monotonic()
+        run(subject, out, profile, device, **{k: v for k, v in options.items() if k in takes.get(name, ())})
+        print(f"{name}: {time.monotonic() - begin:.0f} s", flush=True)
