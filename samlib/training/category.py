@@ -240,6 +240,11 @@ def train(category: str, out, stages=tuple(STAGES), profile: str = "full", devic
     run_stages(stages, STAGES, category, out, PROFILES[profile], device, takes, options)
 
 
+def assigned(texts: list[str]) -> dict:
+    """["name=value", ...] -> {name: value}, the values as Python literals."""
+    return {name: ast.literal_eval(value) for name, _, value in (text.partition("=") for text in texts)}
+
+
 def main(arguments=None):
     import argparse
 
@@ -250,13 +255,19 @@ def main(arguments=None):
     parser.add_argument("--profile", default="full", choices=list(PROFILES))
     parser.add_argument("--seconds", type=float, default=float("inf"), help="of the GAN's training")
     parser.add_argument("--gan", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help="settings of the GAN to change")
+    parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="NAME=VALUE",
+                        help="numbers of the profile to change, such as scenes=20000")
     parser.add_argument("--generator", dest="start", type=Path, help="generator to begin with")
     parser.add_argument("--warm", type=float, default=1.0, help="share of the warm-up that it counts for")
     parser.add_argument("--part", type=int, default=0)
     parser.add_argument("--parts", type=int, default=1)
     a = parser.parse_args(arguments)
-    changed = {name: ast.literal_eval(value) for name, _, value in (text.partition("=") for text in a.gan)}
-    PROFILES[a.profile]["gan"] = replace(PROFILES[a.profile]["gan"], **changed)
+    profile = PROFILES[a.profile]
+    profile["gan"] = replace(profile["gan"], **assigned(a.gan))
+    changed = assigned(a.set)
+    if unknown := [name for name in changed if name not in profile]:
+        parser.error(f"no setting {', '.join(unknown)}; there are {', '.join(profile)}")
+    profile |= changed
     train(a.category, a.out, a.stages, a.profile, seconds=a.seconds, start=a.start, warm=a.warm, part=a.part, parts=a.parts)
 
 
