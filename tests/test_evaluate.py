@@ -4,6 +4,9 @@ import math
 import pytest
 import torch
 
+from samlib import weights
+from samlib.encode import SamEncoder
+from samlib.metrics import psnr
 from samlib.scenes import SEGMENTS
 from samlib.training import evaluate as evaluation
 from samlib.training import measures
@@ -24,6 +27,22 @@ def folder(tiny_folder, tmp_path_factory):
 def call(folder, out, *more):
     return evaluation.main([str(folder), "--category", "cars", "--out", str(out), "--images", "2", "--steps", "2",
                             "--metric", "st-lpips-alex", "--device", "cpu", "--quantiles", "2", *more])
+
+
+def test_a_start_from_the_encoder_is_where_the_encoder_ends(folder, tmp_path):
+    """With no step of its own, the run from the encoder has the encoder's image."""
+    domain = evaluation.load(folder, torch.device("cpu"), "st-lpips-alex")
+    torch.manual_seed(0)
+    encoder = SamEncoder.of(domain.generator, latent_width=4, width=4).eval()
+    weights.save(encoder, folder / "sam-encoder.safetensors")
+    run = evaluation.Run(domain, "cars", 2, 2, tmp_path / "x.json", tau=0.3)
+    images, result = run.scenes("challenging")[0], {}
+    measures.starts(run, result, lambda: None, count=2, long=2, short=1)
+    found = domain.invert(images, "sam-encoder", tau=0.3)
+    assert result["images"] == 2 and result["tau"] == 0.3 and result["steps"] in (None, 1)
+    assert result["mean"]["steps"] == 2 and result["encoder"]["steps"] == 1
+    assert result["encoder"]["psnr"] == pytest.approx(float(psnr(found.images, images).mean()), abs=3)
+    assert result["encoder"]["psnr"] != result["mean"]["psnr"]
 
 
 def test_all_parts(folder, tmp_path):

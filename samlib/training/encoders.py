@@ -88,7 +88,7 @@ def train_encoders_stage(category, out, profile, device):
     course = Course(domain.generator, domain.metric, images, maps, domain.weights if known else INVERSION["weights"], settings)
     report = train_encoders(course, out, taus=taus)
     tau = domain.tau if known else taus[len(taus) // 2]
-    test = {kind: scenes(category, range(profile["test"]), size, TEST_SEED, device, kind == "challenging")[0]
+    test = {kind: scenes(category, range(4 * profile["test"]), size, TEST_SEED, device, kind == "challenging")[0]
             for kind in ("challenging", "ordinary")}
     measured = evaluate_encoders(domain, test, tau=tau)
     write_json(Path(out) / "encoders.json", {"taus": taus, "tau": tau, "training": report, **measured})

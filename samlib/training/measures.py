@@ -6,12 +6,13 @@ from dataclasses import replace
 
 import torch
 
+from .. import encode
 from .. import layer_map as maps
 from ..directions import allowed_in, progress, sample_w
 from ..edit import edit
 from ..figures import layer_map_image, names_of, shares
 from ..metrics import psnr
-from ..objective import WStatistics
+from ..objective import WStatistics, total
 from ..optimize import optimize
 from ..scenes import SEGMENTS
 from .category import save_grid
@@ -206,4 +207,23 @@ def laws(run, result, write, count=4, steps=20):
         write()
 
 
-PARTS = {"reconstruction": reconstruction, "tau": choose_tau, "edits": edits, "pictures": pictures, "laws": laws}
+def starts(run, result, write, count=32, long=1000, short=300):
+    """Sec. 6.2: SAM from the mean w in `long` steps, and from where the encoder ends in `short`; "steps": how many of these
+    bring the objective, the mean over the images, to where the long run ends. None: more than `short`."""
+    tau, domain = run.tau or run.domain.tau, run.domain
+    images, layer_map = run.scenes("challenging")[0][:count], run.layer_map("challenging", tau)[:count]
+    precision, curves = torch.bfloat16 if images.is_cuda else None, {}
+    first = encode.encode(domain.encoder("sam-encoder"), domain.generator, images, layer_map)
+    used = {name for name, mask in maps.masks(layer_map, domain.spaces).items() if mask.any()}
+    begin = {"start": first.w_plus, "start_deltas": {name: first.deltas[name] for name in used & {*first.deltas}}}
+    for label, steps, options in (("mean", long, {}), ("encoder", short, begin)):
+        found = invert(domain, images, layer_map, steps, precision=precision, **options)
+        curves[label] = total(found.losses, domain.weights).mean(1)
+        result[label] = {"steps": steps, "objective": float(curves[label][-1]), "psnr": float(psnr(found.images, images).mean()),
+                         "lpips": float(distance_maps(domain.metric, found.images, images)[0].mean())}
+        write()
+    there = (curves["encoder"] <= curves["mean"][-1]).nonzero().flatten().tolist()
+    result |= {"images": len(images), "tau": tau, "steps": there[0] + 1 if there else None}
+
+
+PARTS = {"reconstruction": reconstruction, "tau": choose_tau, "edits": edits, "pictures": pictures, "laws": laws, "starts": starts}
