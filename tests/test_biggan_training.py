@@ -4,14 +4,15 @@ import json
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from samlib import load_generator
 from samlib.inversion import Inversion
 from samlib.scenes.classes import columns
 from samlib.spaces import Space
-from samlib.training import biggan_domain
+from samlib.training import biggan, biggan_domain, biggan_lesson
 from samlib.training.biggan import Data, Settings, Training, train
-from samlib.training.biggan_evaluate import class_change, next_of_kind
+from samlib.training.biggan_evaluate import class_change, next_of_kind, shares
 from samlib.training.biggan_lesson import standardized, teach
 from samlib.training.biggan_scenes import scene_data, scene_lesson, z_of
 from samlib.training.projection import ProjectionDiscriminator
@@ -92,6 +93,74 @@ def test_the_judge_is_trained_by_its_own_step_alone(data):
     assert all(p.requires_grad for p in training.adams["d_step"].parameters)
 
 
+def test_a_finished_run_goes_on_where_it_is_told_to(data, tmp_path):
+    settings = Settings(**SMALL, images=32, warm_up=0.5)
+    train(data, tmp_path, settings, report_every=1, progress=False)
+    train(data, tmp_path, Settings(**SMALL, images=48, warm_up=0.8), done=0.75, report_every=1, progress=False)
+    rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [row["phase"] for row in rows] == ["paired"] * 2 + ["adversarial"] * 2 + ["paired", "adversarial"]
+    assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["steps"] == 6
+
+
+def test_a_run_without_time_stops_at_its_first_report_with_every_file(data, tmp_path):
+    train(data, tmp_path, Settings(**SMALL), seconds=-3, report_every=2, progress=False)
+    assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["steps"] == 2
+    assert {"generator.safetensors", "log.jsonl", "settings.json"} < {path.name for path in tmp_path.iterdir()}
+
+
+def test_the_projected_judge_learns_and_its_features_stay():
+    torch.manual_seed(0)
+    images = torch.randint(256, (2, 3, 128, 128), dtype=torch.uint8)
+    small = {**SMALL, "resolution": 128, "width": 4, "attention": 16, "z_dim": 8, "batch": 2}
+    training = Training(Data(images, torch.tensor([0, 1]), ["a", "b"]), Settings(**small, judge="projected"))
+    training.enter("adversarial")
+    trained = {id(p) for p in training.adams["d_step"].parameters}
+    assert trained == {id(p) for p in training.judge.heads.parameters()}
+    training.g_step()
+    assert {id(p) for p in training.judge.parameters() if p.requires_grad} == trained
+    assert training.adams["d_step"].flat.abs().sum() == 0 and training.adams["g_step"].flat.abs().sum() > 0
+    before = training.judge.features.state_dict()
+    before = {name: x.clone() for name, x in before.items()}
+    training.step()
+    assert all(torch.equal(x, before[name]) for name, x in training.judge.features.state_dict().items())
+
+
+class NoWaiting(TorchDispatchMode):
+    """Refuses what a captured CUDA graph cannot hold: results that the host reads, sizes that depend on values, data from
+    the host."""
+
+    FORBIDDEN = {"_local_scalar_dense", "nonzero", "masked_select", "is_nonzero", "lift_fresh", "equal", "_unique2"}
+
+    def __torch_dispatch__(self, call, types, arguments=(), keywords=None):
+        name = call.overloadpacket.__name__
+        by_mask = name == "index" and any(x is not None and x.dtype == torch.bool for x in arguments[1])
+        assert name not in self.FORBIDDEN and not by_mask, name
+        return call(*arguments, **(keywords or {}))
+
+
+@pytest.mark.parametrize("judge, size", [("projection", 64), ("projected", 128)])
+def test_every_step_can_be_captured_in_16_bits_and_keeps_its_gradients(data, monkeypatch, judge, size):
+    def checked(step, device):
+        def run():
+            with NoWaiting():
+                return step()
+        return run
+
+    for module in (biggan, biggan_lesson):
+        monkeypatch.setattr(module, "graphed", checked)
+        monkeypatch.setattr(module, "autocast", lambda device: torch.autocast("cpu", torch.bfloat16, cache_enabled=False))
+    large = torch.nn.functional.interpolate(data.images[::4].float(), (size, size)).byte()
+    data = Data(large, data.labels[::4], data.names, data.z[::4])
+    training = Training(data, Settings(**{**SMALL, "resolution": size, "width": 4, "batch": 2, "lesson": 1}, judge=judge))
+    assert teach(training, scene_lesson(NAMES, 4, 110)) > 0
+    for phase in ("paired", "adversarial"):
+        training.enter(phase)
+        gradients = {p: p.grad for adam in training.adams.values() for p in adam.parameters}
+        for _ in range(2):
+            assert all(x.isfinite().all() for x in training.step().values())
+        assert all(p.grad is grad for p, grad in gradients.items())
+
+
 def test_the_lesson_makes_the_meaning_readable():
     data = dots(400)
     training = Training(data, Settings(**{**SMALL, "z_dim": 4, "lesson": 60, "lesson_batch": 64}))
@@ -108,6 +177,7 @@ def test_meaning_is_measured_within_each_class():
     meaning = torch.tensor([[0.0, 5], [2, 5], [10, 7], [30, 7]])
     classes = torch.tensor([[1.0, 0], [1, 0], [0, 1], [0, 1]])
     assert standardized(meaning, classes).tolist() == [[-1, 0], [1, 0], [-1, 0], [1, 0]]
+    assert not standardized(torch.full((3000, 1), 40.1), torch.eye(3).repeat(1000, 1)).any()
 
 
 def test_the_z_of_scenes_are_normal_and_shared_numbers_share_their_entry(data):
@@ -153,7 +223,8 @@ def test_every_stage_of_the_domain_runs_and_what_is_there_is_not_made_again(tmp_
     assert {"classes.png", "inversions.png"} <= made
     measured = json.loads((tmp_path / "evaluation.json").read_text())
     changes = {"class_change_of_its_kind", "class_change_any"}
-    assert {*measured} == {"generated", *changes, "z+", "F2", "F4", "sam"} and {*measured["generated"]} == {*NAMES}
+    inverted = {"z+", "F2", "F4", "sam", "sam-F2", "sam-F2_over_z+", "shares"}
+    assert {*measured} == {"generated", *changes, *inverted} and {*measured["generated"]} == {*NAMES}
     domain = samlib.load(tmp_path, "cpu")
     assert domain.generator.names == tuple(NAMES) and "pose" in domain.directions
     assert domain.predictor.spaces == ("Z+", "F2", "F4")
@@ -165,6 +236,16 @@ def test_every_stage_of_the_domain_runs_and_what_is_there_is_not_made_again(tmp_
 def test_unknown_stages_and_classes_are_told_what_there_is(tmp_path):
     with pytest.raises(ValueError, match="tank.*evaluate.*sedan"):
         biggan_domain.train(tmp_path, ["gan"], classes=["tank"])
+
+
+def test_unknown_numbers_of_a_profile_are_told_what_there_is(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        biggan_domain.main(["gan", "--out", str(tmp_path), "--profile", "quick", "--set", "scene=2"])
+    assert "no setting scene; there are gan, scenes" in capsys.readouterr().err
+
+
+def test_shares_of_spaces_are_counted_over_all_pixels():
+    assert shares(torch.tensor([[[0, 1], [1, 1]]]), 3) == [0.25, 0.75, 0]
 
 
 def test_the_class_after_one_is_drawn_by_the_same_category():

@@ -1,5 +1,5 @@
-"""Training of BigGAN-deep (Brock et al., ICLR 2019) on images of several classes held in memory: hinge loss, projection
-discriminator, EMA; one or several GPUs (run under torchrun); stops and resumes at any point.
+"""Training of BigGAN-deep (Brock et al., ICLR 2019) on images of several classes held in memory: hinge loss, EMA, its own
+discriminator or the projected one; one or several GPUs (run under torchrun); stops and resumes at any point.
 
 Where the codes that the images were drawn from are known, as those of the built-in scenes are, the generator first
 learns from pairs, as in paired.py: what the codes mean, in the features of 8 px, then to redraw each image from its z.
@@ -9,7 +9,7 @@ Unlike the paper's, this small generator has no spectral norm of its own; the di
 import copy
 import json
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -20,48 +20,11 @@ from .. import paths
 from ..biggan import BigGAN, initialize, standing_statistics
 from ..checkpoints import save_generator
 from .biggan_lesson import teach
+from .biggan_settings import Data, Settings
 from .paired import PairedLoss, fill
+from .projected import ProjectedDiscriminator, augment
 from .projection import ProjectionDiscriminator
 from .steps import FlatAdam, autocast, average, graphed
-
-
-@dataclass
-class Settings:
-    """What a run is made of. Sizes are per GPU; `images` counts real images shown, over all GPUs."""
-
-    resolution: int = 128
-    width: int = 64  # of the last resolution; those before have up to 8 times as many channels
-    z_dim: int = 160
-    class_dim: int = 64
-    attention: int = 32
-    images: int = 4_000_000
-    batch: int = 64
-    lr_g: float = 1e-4
-    lr_d: float = 4e-4
-    ema_images: int = 20_000
-    paired: float = 5.0  # weight of the loss on pairs, beside that of the judge
-    metric: str = "st-lpips-vgg"  # of the loss on pairs
-    warm_up: float = 0.8  # share of the run in which pairs stand alone; 1: the judge never comes in
-    warm_lr: float = 2e-3
-    lesson: int = 4000  # steps in which the first blocks alone learn what the codes mean
-    lesson_batch: int = 512
-    statistics: int = 8  # batches that the norms' statistics at each truncation are taken from
-    settle: float = 0.3  # share of the run, at its end, over which the learning rates fall to a tenth
-    seed: int = 0
-
-    def channels(self) -> dict[int, int]:
-        return {4 * 2**i: min(8, self.resolution // (4 * 2**i)) * self.width for i in range(self.resolution.bit_length() - 2)}
-
-
-@dataclass
-class Data:
-    """images (M, 3, R, R) uint8 on the device to train on; labels (M,) long, index into `names`; z (M, z_dim), the codes
-    as normal numbers, NaN in entries that no number decides, or None where no codes are known."""
-
-    images: torch.Tensor
-    labels: torch.Tensor
-    names: list
-    z: torch.Tensor | None = None
 
 
 class Training:
@@ -75,7 +38,8 @@ class Training:
         channels, count = s.channels(), len(data.names)
         self.generator = BigGAN(s.resolution, s.z_dim, s.class_dim, count, channels, s.attention, 11, names=data.names)
         initialize(self.generator)
-        self.judge = ProjectionDiscriminator(channels, count)
+        projected = s.judge == "projected"
+        self.judge = ProjectedDiscriminator(s.resolution) if projected else ProjectionDiscriminator(channels, count)
         for network in (self.generator, self.judge):
             network.to(self.device, memory_format=torch.channels_last).train()
         self.ema = copy.deepcopy(self.generator).requires_grad_(False)
@@ -114,12 +78,17 @@ class Training:
         loss.backward()
         return loss.detach()
 
+    def judged(self, *images):
+        """The judge's logits of each of some batches, with the classes of the current real images."""
+        if self.settings.judge == "projected":
+            return [self.judge(augment(x)) for x in images]
+        return self.judge(torch.cat(images), self.real_c.repeat(len(images), 1)).chunk(len(images))
+
     def d_step(self):
         with torch.no_grad():
             fake = self.draw(torch.randn_like(self.real_z))
         with autocast(self.device):
-            both, classes = torch.cat([fake, self.real.float() / 127.5 - 1]), self.real_c.repeat(2, 1)
-            on_fake, on_real = self.judge(both, classes).chunk(2)
+            on_fake, on_real = self.judged(fake, self.real.float() / 127.5 - 1)
         loss = F.relu(1 + on_fake).mean() + F.relu(1 - on_real).mean()
         loss.backward()
         return loss.detach()
@@ -128,11 +97,12 @@ class Training:
         self.judge.requires_grad_(False)
         drawn = self.draw(torch.randn_like(self.real_z) if self.data.z is None else fill(self.real_z))
         with autocast(self.device):
-            losses = [-self.judge(drawn, self.real_c).mean()]
+            losses = [-self.judged(drawn)[0].mean()]
         if self.data.z is not None:
             losses.append(self.settings.paired * self.pairs(drawn))
         sum(losses).backward()
-        self.judge.requires_grad_(True)
+        for p in self.adams["d_step"].parameters:  # the features of the projected judge stay frozen
+            p.requires_grad_(True)
         return torch.stack(losses).detach()
 
     def enter(self, phase: str):
@@ -180,11 +150,12 @@ class Training:
 
 
 def train(data: Data, out: Path | str, settings: Settings = Settings(), seconds: float = float("inf"), lesson=None,  # noqa: B008
-          report_every: int = 200, on_report=None, progress: bool = True) -> BigGAN:
+          done: float | None = None, report_every: int = 200, on_report=None, progress: bool = True) -> BigGAN:
     """Trains until `settings.images` were shown or `seconds` have passed; Ctrl-C saves and stops. Returns the EMA.
 
     Writes `out`/checkpoint.pt, generator.safetensors, settings.json and log.jsonl; a second call goes on from there.
-    lesson: see `teach`; without it, or without codes in `data`, that is left out.
+    lesson: see `teach`; without it, or without codes in `data`, that is left out. done: the share of the run that counts as
+    over at its start, instead of what the checkpoint says; so a run that was finished can go on, for another `seconds`.
     """
     from tqdm import tqdm
 
@@ -192,7 +163,8 @@ def train(data: Data, out: Path | str, settings: Settings = Settings(), seconds:
     out.mkdir(parents=True, exist_ok=True)
     training = Training(data, s)
     training.resume(out)
-    main, begin, earlier = training.rank == 0, time.monotonic(), training.done
+    training.done = training.done if done is None else done
+    main, begin, earlier, seconds = training.rank == 0, time.monotonic(), training.done, max(seconds, 1e-3)
     if main:
         (out / "settings.json").write_text(json.dumps(asdict(s), indent=1))
     if lesson is not None and not training.taught:
@@ -200,20 +172,19 @@ def train(data: Data, out: Path | str, settings: Settings = Settings(), seconds:
         training.taught = True
     paired_end = s.warm_up if data.z is not None else 0.0
     bar = tqdm(total=s.images, initial=training.shown, unit="img", disable=not (main and progress))
-    done = torch.full([], training.done, device=training.device)
     try:
         while training.done < 1:
             phase = "paired" if training.done < paired_end else "adversarial"
             if phase != training.phase:
+                if main and training.steps:
+                    training.save(out)  # what pairs alone have reached
                 training.enter(phase)
             set_rates(training, paired_end)
             log = training.step()
             bar.update(s.batch * training.world)
             if training.steps % report_every == 0 or training.shown >= s.images:
-                done.fill_(max(training.shown / s.images, earlier + (1 - earlier) * (time.monotonic() - begin) / seconds))
-                if distributed.is_initialized():
-                    distributed.broadcast(done, 0)  # the processes change and stop at the same step
-                training.done = min(float(done), 1.0)
+                share = earlier + (1 - earlier) * (time.monotonic() - begin) / seconds
+                training.done = agreed(training, min(max(training.shown / s.images, share), 1.0))
                 report(training, out, {k: [round(x, 4) for x in v.flatten().tolist()] for k, v in log.items()}, begin, on_report)
     except KeyboardInterrupt:
         pass
@@ -221,6 +192,15 @@ def train(data: Data, out: Path | str, settings: Settings = Settings(), seconds:
     if main:
         training.save(out)
     return training.ema.eval()
+
+
+def agreed(training: Training, share: float) -> float:
+    """Process 0's share, so that all change and stop at the same step."""
+    if not distributed.is_initialized():
+        return share
+    share = torch.full([], share, device=training.device, dtype=torch.float64)
+    distributed.broadcast(share, 0)
+    return float(share)
 
 
 def set_rates(training: Training, paired_end: float):

@@ -10,6 +10,7 @@ from .category import TEST_SEED, save_grid, write_json
 from .factors import FactorRegressor
 from .loop import as_float
 
+EVALUATION_SEED = TEST_SEED + 1  # tau was chosen on the test scenes
 KEEPS = 0.5  # standard deviations of the data: a factor that moved less has been kept
 
 
@@ -51,13 +52,13 @@ def class_change(domain, regressor, inversion, wanted: torch.Tensor) -> dict[str
 
 
 def evaluate_stage(classes, out, profile, device):
-    """evaluation.json and grids: classes.png; inversions.png, rows: challenging scenes, then z+, F2, F4 and sam of them."""
+    """evaluation.json and grids: classes.png; inversions.png, rows: a challenging scene of each class, then `inverted` of it."""
     from .biggan_domain import scenes_of  # which lists this stage
 
     domain, regressor = load(out, device), FactorRegressor.load(out / "factors.safetensors", device)
     save_grid(class_grid(domain.generator), out / "classes.png", 8)
     measured = {"generated": told_right(domain.generator)}
-    images, _, _, labels = scenes_of(classes, profile["test"], domain.generator.resolution, TEST_SEED, device)
+    images, _, _, labels = scenes_of(classes, profile["test"], domain.generator.resolution, EVALUATION_SEED, device)
     kin = torch.tensor(next_of_kind(classes))[labels]
     siblings = [i for i in range(len(labels)) if kin[i] != labels[i]]  # a face has none
     both = {"of_its_kind": (siblings, kin), "any": (range(len(labels)), (labels + 1) % len(classes))}
@@ -65,12 +66,24 @@ def evaluate_stage(classes, out, profile, device):
         if len(chosen):
             part = domain.invert(as_float(images[list(chosen)]), "z+", classes=labels[list(chosen)], progress=False)
             measured[f"class_change_{name}"] = class_change(domain, regressor, part, wanted[list(chosen)])
-    hard = as_float(scenes_of(classes, profile["test"], domain.generator.resolution, TEST_SEED, device, ("challenging",))[0])
-    rows = [hard[:8]]
-    for method in ("z+", "F2", "F4", "sam"):
-        inversion = domain.invert(hard, method, progress=False)
-        distance = domain.metric(hard, inversion.images)
-        measured[method] = {"psnr": float(psnr(hard, inversion.images).mean()), "lpips": float(distance.mean())}
-        rows.append(inversion.images[:8])
-    save_grid(torch.cat(rows), out / "inversions.png", len(hard[:8]))
+    hard = as_float(scenes_of(classes, profile["test"], domain.generator.resolution, EVALUATION_SEED, device, ("challenging",))[0])
+    found = inverted(domain, hard)
+    for method, inversion in found.items():
+        quality = {"psnr": psnr(hard, inversion.images), "lpips": domain.metric(hard, inversion.images)}
+        measured[method] = {name: float(values.mean()) for name, values in quality.items()}
+    measured["sam-F2_over_z+"] = measured["sam-F2"]["psnr"] - measured["z+"]["psnr"]
+    measured["shares"] = dict(zip([space.name for space in domain.spaces], shares(found["sam"].layer_map, len(domain.spaces))))
+    each = slice(None, None, profile["test"])
+    save_grid(torch.cat([hard[each], *(inversion.images[each] for inversion in found.values())]), out / "inversions.png", len(classes))
     write_json(out / "evaluation.json", measured)
+
+
+def inverted(domain, images) -> dict:
+    """Inversions of images by "z+", "F2", "F4", "sam", and "sam-F2": its layer map without F4, whose segments go to F2."""
+    found = {method: domain.invert(images, method, progress=False) for method in ("z+", "F2", "F4", "sam")}
+    return found | {"sam-F2": domain.invert(images, layer_map=found["sam"].layer_map.clamp(max=1), progress=False)}
+
+
+def shares(layer_map: torch.Tensor, spaces: int) -> list[float]:
+    """The share of all pixels that each of so many spaces has."""
+    return (torch.bincount(layer_map.flatten(), minlength=spaces) / layer_map.numel()).tolist()

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from ..precision import double
 from .paired import fill
 from .steps import FlatAdam, autocast, graphed
 
@@ -49,8 +50,9 @@ def teach(training, lesson) -> float:
 
 def standardized(meaning: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
     """meaning (M, J) in units of its deviation within each class; 0 where it does not vary there."""
+    meaning, classes = double(meaning), double(classes)  # else what never varies would vary by rounding
     share = classes / classes.sum(0).clamp(min=1)
     mean = share.t() @ meaning
     centred = meaning - classes @ mean
     spread = (share.t() @ centred.square()).sqrt()
-    return torch.where(classes @ spread > 1e-6, centred / (classes @ spread).clamp(min=1e-6), torch.zeros_like(centred))
+    return torch.where(classes @ spread > 1e-6, centred / (classes @ spread).clamp(min=1e-6), torch.zeros_like(centred)).float()

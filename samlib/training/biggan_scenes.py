@@ -33,19 +33,20 @@ def scene_data(names, count: int, size: int, z_dim: int, device, seed: int = 0, 
     for label, name in enumerate(names):
         for start in tqdm(starts, desc=f"rendering {name}", mininterval=5):
             indices = range(start, min(start + shard, count))
-            images.append(_rendered(name, seed, indices, size, device, keep, len(starts) * shard > 3000))
+            images.append(_rendered(name, seed, indices, size, device, keep))
             z.append(z_of(codes(name, seed, indices)[0], index[name], z_dim))
             labels += [label] * len(indices)
     return Data(torch.cat(images).to(device), torch.tensor(labels, device=device), names, torch.cat(z).to(device))
 
 
-def _rendered(name, seed, indices, size, device, keep, fused) -> torch.Tensor:
-    """Images (N, 3, size, size) uint8, from the file of an earlier run if there is one."""
+def _rendered(name, seed, indices, size, device, keep) -> torch.Tensor:
+    """Images (N, 3, size, size) uint8, from the file of an earlier run if there is one. Distance fields are not compiled:
+    for each class it would take half a minute, as long as all of its scenes."""
     file = keep and Path(keep) / f"{name}-{seed}-{size}-{indices[0]:06d}-{indices[-1]:06d}.safetensors"
     if file and file.is_file():
         return load_file(file, device=str(device))["images"]
-    parts = [indices[i : i + 64] for i in range(0, len(indices), 64)]
-    images = torch.cat([as_uint8(render(name, seed, p, size, device=device, compile=fused).images) for p in parts])
+    parts = [indices[i : i + 256] for i in range(0, len(indices), 256)]
+    images = torch.cat([as_uint8(render(name, seed, p, size, device=device).images) for p in parts])
     if file:
         with paths.atomic_file(file) as temporary:
             save_file({"images": images}, temporary)

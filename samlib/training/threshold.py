@@ -9,14 +9,14 @@ from samlib.training import loop
 
 
 @torch.inference_mode()
-def choose(predictor, segmenter, inversions: dict) -> float:
+def choose(predictor, segmenter, inversions: dict, share: float = 0.5) -> float:
     """`choose_tau` for S, a segmenter and what `load_inversions` gives of held-out images."""
     device, means = next(predictor.parameters()).device, []
     for images in inversions["images"].split(8):
         images = loop.as_float(images.to(device))
         means.append(maps.segment_means(predictor(images), segmenter(images)).cpu())
     means = torch.cat(means)
-    return choose_tau(means, F.interpolate(inversions["error_maps"].float(), means.shape[-2:]))
+    return choose_tau(means, F.interpolate(inversions["error_maps"].float(), means.shape[-2:]), share)
 
 
 def choose_tau(means: Tensor, measured: Tensor, share: float = 0.5, count: int = 32) -> float:
