@@ -102,6 +102,17 @@ def test_a_finished_run_goes_on_where_it_is_told_to(data, tmp_path):
     assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["steps"] == 6
 
 
+def test_a_run_can_begin_with_a_generator_and_leaves_the_lesson_out(data, tmp_path):
+    first = train(data, tmp_path / "a", Settings(**SMALL, images=16), report_every=1, progress=False)
+    small = {**SMALL, "warm_lr": 0.0}
+    lesson = scene_lesson(NAMES, 4, 110)
+    second = train(data, tmp_path / "b", Settings(**small, images=16, warm_up=1.0), lesson=lesson, done=0.5,
+                   start=tmp_path / "a" / "generator.safetensors", report_every=1, progress=False)  # fmt: skip
+    assert '"lesson"' not in (tmp_path / "b" / "log.jsonl").read_text()
+    for a, b in zip(first.parameters(), second.parameters()):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-6)  # 16 bits
+
+
 def test_a_run_without_time_stops_at_its_first_report_with_every_file(data, tmp_path):
     train(data, tmp_path, Settings(**SMALL), seconds=-3, report_every=2, progress=False)
     assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["steps"] == 2

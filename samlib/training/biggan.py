@@ -18,7 +18,7 @@ from torch import distributed
 
 from .. import paths
 from ..biggan import BigGAN, initialize, standing_statistics
-from ..checkpoints import save_generator
+from ..checkpoints import load_generator, save_generator
 from .biggan_lesson import teach
 from .biggan_settings import Data, Settings
 from .paired import PairedLoss, fill
@@ -137,7 +137,12 @@ class Training:
         standing_statistics(self.ema, self.settings.statistics, batch=min(self.settings.batch, 64))
         save_generator(self.ema, out / "generator.safetensors", metadata={"images": self.shown})
 
-    def resume(self, out: Path):
+    def resume(self, out: Path, start=None):
+        """Goes on from the checkpoint in `out`, or from the file `start` of a generator, where there is one."""
+        if start and not (out / "checkpoint.pt").exists():
+            self.generator.load_state_dict(load_generator(start).state_dict())
+            self.ema.load_state_dict(self.generator.state_dict())
+            self.taught = True
         if (out / "checkpoint.pt").exists():
             state = torch.load(out / "checkpoint.pt", map_location=self.device, weights_only=True)
             for name in ("generator", "ema", "judge"):
@@ -150,19 +155,20 @@ class Training:
 
 
 def train(data: Data, out: Path | str, settings: Settings = Settings(), seconds: float = float("inf"), lesson=None,  # noqa: B008
-          done: float | None = None, report_every: int = 200, on_report=None, progress: bool = True) -> BigGAN:
+          done: float | None = None, start=None, report_every: int = 200, on_report=None, progress: bool = True) -> BigGAN:
     """Trains until `settings.images` were shown or `seconds` have passed; Ctrl-C saves and stops. Returns the EMA.
 
     Writes `out`/checkpoint.pt, generator.safetensors, settings.json and log.jsonl; a second call goes on from there.
     lesson: see `teach`; without it, or without codes in `data`, that is left out. done: the share of the run that counts as
     over at its start, instead of what the checkpoint says; so a run that was finished can go on, for another `seconds`.
+    start: the file of a generator of the same shape to begin with, past the lesson, where there is no checkpoint.
     """
     from tqdm import tqdm
 
     out, s = Path(out), settings
     out.mkdir(parents=True, exist_ok=True)
     training = Training(data, s)
-    training.resume(out)
+    training.resume(out, start)
     training.done = training.done if done is None else done
     main, begin, earlier, seconds = training.rank == 0, time.monotonic(), training.done, max(seconds, 1e-3)
     if main:

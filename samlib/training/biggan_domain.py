@@ -78,7 +78,7 @@ def scenes_of(classes, count, size, seed, device, kinds=("ordinary",)):
     return images, ids, dict(zip(common, values.unbind(1))), labels
 
 
-def gan_stage(classes, out, profile, device, seconds=float("inf"), done=None):
+def gan_stage(classes, out, profile, device, seconds=float("inf"), done=None, start=None):
     """The generator. Each process of a torchrun renders its own share of the scenes."""
     rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     if world > 1:
@@ -88,7 +88,7 @@ def gan_stage(classes, out, profile, device, seconds=float("inf"), done=None):
     s, begin = profile["gan"], time.monotonic()
     data = scene_data(classes, profile["scenes"], s.resolution, s.z_dim, device, GAN_SEED, rank, world, keep=out / "scenes")
     lesson = scene_lesson(classes, profile["lesson"], s.z_dim, GAN_SEED)
-    biggan.train(data, out, s, seconds - (time.monotonic() - begin), lesson, done, profile["report"],
+    biggan.train(data, out, s, seconds - (time.monotonic() - begin), lesson, done, start, profile["report"],
                  on_report=lambda training, row: print(row, flush=True))
     if world > 1:
         distributed.destroy_process_group()
@@ -188,7 +188,7 @@ def train(out, stages=tuple(STAGES), profile: str = "full", classes=None, device
     classes = list(classes or names())
     if unknown := [s for s in stages if s not in STAGES] + [c for c in classes if c not in names()]:
         raise ValueError(f"no stage or class {', '.join(unknown)}; there are {', '.join(STAGES)}, and {', '.join(names())}")
-    takes = {"gan": ("seconds", "done"), "inversions": ("part", "parts")}
+    takes = {"gan": ("seconds", "done", "start"), "inversions": ("part", "parts")}
     run_stages(stages, STAGES, classes, out, PROFILES[profile], device, takes, options)
 
 
@@ -203,6 +203,7 @@ def main(arguments=None):
     parser.add_argument("--seconds", type=float, default=float("inf"), help="of the GAN's training")
     parser.add_argument("--gan", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help="settings of the GAN to change")
     parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help="numbers of the profile to change")
+    parser.add_argument("--generator", dest="start", help="file of a generator to begin with, past the lesson")
     parser.add_argument("--done", type=float, help="share of the GAN's training that counts as over, instead of what its checkpoint says")
     parser.add_argument("--part", type=int, default=0)
     parser.add_argument("--parts", type=int, default=1)
@@ -211,7 +212,7 @@ def main(arguments=None):
     if unknown := [name for name in changed if name not in profile]:
         parser.error(f"no setting {', '.join(unknown)}; there are {', '.join(profile)}")
     profile |= changed | {"gan": replace(profile["gan"], **assigned(a.gan))}
-    train(a.out, a.stages, a.profile, a.classes, seconds=a.seconds, done=a.done, part=a.part, parts=a.parts)
+    train(a.out, a.stages, a.profile, a.classes, seconds=a.seconds, done=a.done, start=a.start, part=a.part, parts=a.parts)
 
 
 if __name__ == "__main__":
