@@ -238,7 +238,7 @@ def test_every_stage_of_the_domain_runs_and_what_is_there_is_not_made_again(tmp_
     assert {*measured} == {"generated", *changes, *inverted} and {*measured["generated"]} == {*NAMES}
     domain = samlib.load(tmp_path, "cpu")
     assert domain.generator.names == tuple(NAMES) and "pose" in domain.directions
-    assert domain.predictor.spaces == ("Z+", "F2", "F4")
+    assert domain.predictor.spaces == ("Z+", "F2", "F4") and domain.weights == biggan_domain.INVERSION["weights"]
     capsys.readouterr()
     biggan_domain.train(tmp_path, ["classifier", "directions"], "quick", NAMES, "cpu")
     assert capsys.readouterr().out.count("is there, skipped") == 2
