@@ -60,8 +60,8 @@ def train_encoders(course: Course, out, **metadata) -> dict:
     """All four, in order, each into its file in the folder `out` when it is done; what is there is not made again, and what
     builds on another builds on its file. Returns for each {"loss": the mean of every tenth of the steps, "seconds", ...}."""
     out, made = Path(out), {}
-    recipes = {"e4e": train_e4e, "restyle-psp": lambda c: train_restyle(c, "psp", made["e4e"]),
-               "restyle-e4e": lambda c: train_restyle(c, "e4e", made["e4e"]), "sam-encoder": lambda c: train_sam(c, made["e4e"])}
+    recipes = {"e4e": train_e4e, "sam-encoder": lambda c: train_sam(c, made["e4e"]),
+               "restyle-e4e": lambda c: train_restyle(c, "e4e", made["e4e"]), "restyle-psp": lambda c: train_restyle(c, "psp", made["e4e"])}
     for name, train in recipes.items():
         file = out / f"{name}.safetensors"
         if not file.exists():
