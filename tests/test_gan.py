@@ -1,6 +1,7 @@
 """Laws of the generator's training, on a network that trains in a second."""
 
 from functools import partial
+from types import SimpleNamespace
 
 import torch
 from torch.nn.functional import avg_pool2d
@@ -46,6 +47,27 @@ def test_warm_up_goes_on_from_the_share_that_is_done(tmp_path, monkeypatch):
     rows.clear()
     train(images, tmp_path / "rest", settings, codes=codes, on_report=keep, progress=False)
     assert not rows  # done, and so it says in its checkpoint
+
+
+def test_lesson_and_set_up_take_no_time_from_the_sizes(tmp_path, monkeypatch):
+    """By a clock that a step moves on by 1 s: of 30 s, 16 px have 5 %, so 2 steps, and 32 px the other 28."""
+    now, rows = [0.0], []
+
+    def moving(seconds, call, *arguments):
+        now[0] += seconds
+        return call(*arguments)
+
+    monkeypatch.setattr("samlib.training.paired.time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr("samlib.training.paired.teach_mapping", lambda *_: moving(500, float))
+    monkeypatch.setattr("samlib.training.paired.graphed", lambda step, device: moving(1000, partial, moving, 1, step))
+    monkeypatch.setattr("samlib.training.gan.warm_up", partial(warm_up, report_every=1))
+    images, codes = torch.randint(0, 255, (8, 3, 32, 32), dtype=torch.uint8), torch.rand(8, 5, dtype=torch.float64)
+    settings = Settings(resolution=32, channel_base=64, channel_max=8, w_dim=8, mapping_layers=2, judges="stylegan2", batch=4,
+                        noise="none", warm_up=1.0)
+    train(images, tmp_path, settings, 30, codes, (codes, codes), on_report=lambda training, row: rows.append(row), progress=False)
+    assert rows[0] == {"mapping": 0.0, "seconds": 500}
+    assert [row["size"] for row in rows[1:]] == [16] * 2 + [32] * 28
+    assert {row["setup"] for row in rows[1:]} == {1000} and rows[-1]["seconds"] == 500 + 2 * 1000 + 30
 
 
 def test_paired_loss_is_zero_for_equal_images_and_sees_both_views():

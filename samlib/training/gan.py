@@ -237,6 +237,7 @@ def train(images: torch.Tensor, out: Path | str, settings: Settings | None = Non
           codes=None, lesson=None, start=None, warm: float = 0.0, report_every: int = 200, on_report=None,
           progress: bool = True) -> Generator:
     """Trains until `settings.images` were shown or `seconds` have passed; Ctrl-C saves and stops. Returns the EMA.
+    The warm-up has its share of `seconds` for steps alone; its lesson and set-ups are taken from what the judges have.
 
     images: (M, 3, H, W) uint8 on the device to train on (under torchrun: this process' share); codes
     (M, K) in [0, 1], the numbers each was drawn from, and a `lesson` of what such numbers mean: for a paired warm-up.

@@ -107,10 +107,21 @@ def _smaller(images, size):
     return torch.cat([F.avg_pool2d(part.float(), factor).round().byte() for part in images.split(512)])
 
 
-def warm_up(training, lesson, seconds: float, on_report=None, save=None, report_every: int = 100):
-    """The warm-up of a gan.Training, in `seconds` or in its share of the images, whichever is over first; where part of
-    it is done (`training.warm`), the rest. Without the lesson if that is over.
+def _set_up(training, size: int, batch: int):
+    """What a stage needs, and the seconds that this took: 10 to 20 on CUDA, where the fastest kernels are looked for."""
+    begin = time.monotonic()
+    redraw, adam = Redraw(training, size, batch), training.warm_adam(size)
+    redraw.next()
+    step = graphed(redraw, training.device)
+    adam.flat.zero_()
+    return redraw, adam, step, time.monotonic() - begin
 
+
+def warm_up(training, lesson, seconds: float, on_report=None, save=None, report_every: int = 100):
+    """The warm-up of a gan.Training, in `seconds` of steps or in its share of the images, whichever is over first; where
+    part of it is done (`training.warm`), the rest. Without the lesson if that is over.
+
+    The lesson, setting up each size, and saving come on top of `seconds`, so that they starve no size.
     lesson: numbers (M, K) and what they mean (M, J), of as many scenes as wanted, drawn or not; `save` is called at the
     end of each size.
     """
@@ -121,17 +132,14 @@ def warm_up(training, lesson, seconds: float, on_report=None, save=None, report_
         loss = teach_mapping(training.generator.mapping_network, z, lesson[1], s.lesson)
         training.same_everywhere()
         report(training, {"mapping": loss, "seconds": round(time.monotonic() - begin, 1)})
-    done, shown, total = torch.full([], earlier, device=training.device), 0, s.warm_up * s.images
+    done, shown, total, spent = torch.full([], earlier, device=training.device), 0, s.warm_up * s.images, 0.0
     for size in [*(size for size in STAGES if size < s.resolution), s.resolution]:
         end = 1.0 if size == s.resolution else STAGES[size]
         if earlier >= end:
             continue
         batch = s.batch * min(s.resolution // size, 4)
-        redraw, adam = Redraw(training, size, batch), training.warm_adam(size)
-        redraw.next()
-        step = graphed(redraw, training.device)
-        adam.flat.zero_()
-        start, first = float(done), training.warm_steps
+        redraw, adam, step, setup = _set_up(training, size, batch)
+        start, first, clock = float(done), training.warm_steps, time.monotonic() - spent
         while done < end:
             t = (float(done) - start) / (end - start)
             for _ in range(report_every):
@@ -141,12 +149,13 @@ def warm_up(training, lesson, seconds: float, on_report=None, save=None, report_
                 adam.step()
                 training.warm_steps += 1
                 training.average(training.warm_steps)
-            shown += report_every * batch * training.world
-            done.fill_(earlier + max(shown / total, (time.monotonic() - begin) / seconds))
+            loss = float(loss)  # waits for the steps
+            shown, spent = shown + report_every * batch * training.world, time.monotonic() - clock
+            done.fill_(earlier + max(shown / total, spent / seconds))
             if distributed.is_initialized():
                 distributed.broadcast(done, 0)
             report(training, {"size": size, "warm_up": shown, "seconds": round(time.monotonic() - begin, 1),
-                              "loss": float(loss)})
+                              "setup": round(setup, 1), "loss": loss})
         training.warm = end
         if save:
             save()
