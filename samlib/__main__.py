@@ -9,7 +9,7 @@ from pathlib import Path
 
 os.environ.setdefault("MPLBACKEND", "Agg")  # pictures go to files, so no window system is asked for
 
-from samlib import figures, official, paths, report, text_command  # noqa: E402
+from samlib import figures, official, paths, report, results, text_command  # noqa: E402
 from samlib.domains import domains, load  # noqa: E402
 from samlib.images import WRITE_FORMATS, read_image, write_image  # noqa: E402
 from samlib.inversion import Inversion  # noqa: E402
@@ -79,6 +79,9 @@ def parser():
     paper.add_argument("--jobs", type=positive, default=1, help="how many at a time")
     paper.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: the GPU if there is one)")
     paper.set_defaults(run=run_reproduce)
+
+    page = commands.add_parser("results", help="write RESULTS.md: the paper's claims beside the numbers of the runs")
+    results.options(page)
 
     demo = commands.add_parser("demo", help="run notebooks/quickstart.ipynb")
     demo.add_argument("-p", "--parameter", nargs="+", action="extend", default=[], metavar="NAME=VALUE", type=parameter)

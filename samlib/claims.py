@@ -1,0 +1,108 @@
+"""What the paper claims, in its order: where, in our words, by which run it is judged, and why it fails where it does."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from samlib import checks_of_figures as figures
+from samlib import checks_of_tables as tables
+from samlib.checks_of_figures import OPTIMIZATIONS
+from samlib.encode import ENCODERS
+from samlib.published import CATEGORIES
+
+HARD, CARS = CATEGORIES[:3], CATEGORIES[:1]
+
+
+@dataclass(frozen=True, eq=False)
+class Claim:
+    where: str
+    says: str
+    of: str  # the record that it is judged by, or "training:" and a place in figures/training/<category>.json
+    check: Callable[[dict, str], tuple[str, bool]]  # see checks_of_figures.py
+    paper: str | Callable[[str], str] = "no number"  # or a function of the category
+    domains: tuple[str, ...] = CATEGORIES
+    # Why it does not agree, as found by looking into it: "<category> <profile> <first 8 digits of the generator's digest>" -> the
+    # reason, for other weights may have another; or "always".
+    why: Mapping[str, str] = field(default_factory=dict)
+
+    def quoted(self, domain: str) -> str:
+        return self.paper if isinstance(self.paper, str) else self.paper(domain)
+
+
+CLAIMS = [
+    Claim("Figure 1", "One image: SAM is closer to it than W+, and its edits change more than those of a late space alone (1.5 times, "
+          "here).", "fig01", figures.teaser),
+    Claim("Abstract, Sec. 4", "SAM is closer to the image than W+.", "training:evaluation/tau", tables.sam_over_w,
+          tables.sam_over_w_quoted),
+    Claim("Abstract, Sec. 1", "SAM stays as editable as W+ where the space of a segment allows the edit (70 % of its effect in every edit, "
+          "here), and changes less of the rest.", "training:evaluation/edits", tables.edits_kept),
+    Claim("Figure 2, Sec. 3.1", "S knows from the image alone where an inversion fails: it correlates with the measured error (above 0.4 "
+          "in the mean of the spaces, 0.2 in each, here).", "fig02", lambda numbers, domain: figures.predicted(numbers["r"])),
+    Claim("Figure 2, Sec. 3.1", "The same, on the test set of the training.", "training:predictor",
+          lambda numbers, domain: figures.predicted(numbers["challenging"]["pearson"])),
+    Claim("Sec. 3.1", "W+ gives better inversions than W.", "table1", tables.better_pair("w", "w+"), tables.pair_quoted("w", "w+")),
+    Claim("Figure 3, Sec. 3.2", "The PSNR rises with every space from W+ to F10.", "fig03",
+          lambda numbers, domain: figures.rising(numbers["psnr"]), "rises in each step"),
+    Claim("Figure 3, Sec. 3.2", "The same, on the test set of the training.", "training:evaluation", figures.rising_in_training,
+          "rises in each step"),
+    Claim("Figure 3", "The later the space, the fewer edits work.", "fig03", figures.edits_that_work),
+    Claim("Sec. 3.2", "The smaller tau, the closer the inversion and the less of the image in W+.", "tau", figures.tau_sweep),
+    Claim("Figure 4", "The changes of features, each in its mask, bring the image of w+ closer to the input (by 0.5 dB, here).",
+          "fig04", figures.formation),
+    Claim("Figure 5", "Inversions closely match their inputs (above 21 dB, here: the least that Table 1 has for SAM).", "fig05",
+          figures.close),
+    Claim("Figure 5", "Edits change the picture where the layer map allows them.", "fig05", figures.editable),
+    Claim("Figure 6, Sec. 6.3", "BigGAN-deep: with F2, SAM is closer to the image than Z+ alone.", "training:evaluation", figures.biggan,
+          domains=("biggan-scenes",)),
+    Claim("Figure 6", "BigGAN-deep: a change of the class embedding edits the inversion (class changed, pose kept in 80 %, here).",
+          "training:evaluation", figures.class_change, domains=("biggan-scenes",)),
+    Claim("Figure 7", "At every run time SAM is ahead of the other optimizations.", "fig07", figures.runtime),
+    Claim("Figure 7", "SAM's encoder is ahead of the other encoders, in as short a time.", "fig07", figures.runtime_encoders),
+    Claim("Figure 8", "SAM's inversion is closer than those of W+ and PTI.", "fig08", figures.closest),
+    Claim("Figure 8", "SAM's edits keep more of what they are not about.", "fig08", figures.keeps_the_rest),
+    Claim("Figure 9, Sec. 6.1", "S is a shared base with 8 channels and one head for each space, all alike.", "fig09", figures.architecture,
+          "8 channels, 5 heads"),
+    Claim("Figure 9, Sec. 6.1", "A head is a convolutional network of three layers.", "fig09", figures.layers_of_a_head, "3",
+          why={"always": "the published implementation has two, 3x3 and 1x1, and this one follows it, so that the authors' files load"}),
+    Claim("Figure 10, Sec. 6.5", "Without L_F the inversion is as good, and the change of features larger (1.1 times, here).", "fig10",
+          figures.no_feature_loss),
+    Claim("Figure 10, Sec. 6.5", "Without L_F an edit of the same strength goes less far.", "fig10",
+          figures.edits_go_further("with L_F", "without")),
+    Claim("Figure 11, Sec. 6.5", "Without refinement an object is in several spaces, and an edit reaches only pieces of it.", "fig11",
+          figures.torn),
+    Claim("Figure 11, Sec. 6.5", "Without refinement edits go less far.", "fig11", figures.edits_go_further("refined", "not refined")),
+    Claim("Figure 12, Sec. 6.5", "With the object in W+ and all else in F6, the object is not reconstructed; with the predicted map it is.",
+          "fig12", figures.by_class, domains=CARS),
+    Claim("Figure 13, Sec. 6.6", "LPIPS by VGG gives a closer and sharper inversion than by AlexNet.", "fig13", figures.backbone),
+    Claim("Figure 14", "More cars: inversions closely match their inputs (above 21 dB, here).", "fig14", figures.close, domains=CARS),
+    Claim("Figure 14", "More cars: edits change the picture where the map allows them.", "fig14", figures.editable, domains=CARS),
+    Claim("Figure 14, Sec. 5", "A very hard image is in later spaces, which leave only some edits: not all are allowed.", "fig14",
+          figures.some_not_editable, "N/A in 4 of 36 cells", domains=CARS),
+    Claim("Figure 15", "Challenging faces: inversions closely match their inputs (above 21 dB, here).", "fig15", figures.close,
+          domains=("faces",)),
+    Claim("Figure 15", "Challenging faces: edits change the picture where the map allows them.", "fig15", figures.editable,
+          domains=("faces",)),
+    Claim("Sec. 5", "The harder the images, the less of them is in W+.", "training:evaluation/tau", tables.harder_is_later),
+    Claim("Sec. 4", "The easy parts, too, are closer than by W+ alone, as w+ has only them to make.",
+          "training:evaluation/tau", tables.easy_parts),
+    Claim("Table 1", "SAM-optimization is first in LPIPS and PSNR among the optimizations.", "table1",
+          tables.best_of(OPTIMIZATIONS, "sam"), tables.table1_quoted(OPTIMIZATIONS, "sam")),
+    Claim("Table 1", "It is so by far in the hard categories: LPIPS at most 0.75 times, PSNR at least 2 dB (bounds set here, which the "
+          "paper's numbers keep).", "table1", tables.best_of(OPTIMIZATIONS, "sam", 0.75, 2.0),
+          tables.table1_quoted(OPTIMIZATIONS, "sam"), HARD),
+    Claim("Table 1", "SAM-encoder is first among the encoders in the hard categories.", "table1",
+          tables.best_of(ENCODERS, "sam-encoder"), tables.table1_quoted(ENCODERS, "sam-encoder"), HARD),
+    Claim("Table 1, Sec. 4", "On faces, SAM-encoder is about as close as ReStyle (pSp) with its five passes (within 1 dB and 0.03, here).",
+          "table1", tables.like_restyle, tables.pair_quoted("sam-encoder", "restyle-psp"), ("faces",)),
+    Claim("Table 1", "PTI has a better PSNR than W+, and a worse LPIPS.", "table1", tables.better_pair("w+", "pti", lpips_too=False),
+          tables.pair_quoted("w+", "pti")),
+    Claim("Table 2", "People prefer SAM's inversions and edits.", "table2", tables.preferred, tables.preferred_quoted, HARD),
+    Claim("Table 2", "No people, but measured on such pairs: SAM's inversions are the closest.", "table2", tables.measured_closer,
+          domains=HARD),
+    Claim("Table 2", "No people, but measured on such pairs: SAM's edited images are the most real.", "table2", tables.more_real,
+          domains=HARD),
+    Claim("Table 3", "Which space allows which edit: the paper's ticks.", "table3", tables.ticks, "20 cells a category"),
+    Claim("Table 3, Sec. 6.4", "W+ allows every edit, and a space none that an earlier one does not.", "table3", tables.ticks_first),
+    Claim("Table 3, Sec. 6.4", "Only few edits are left in F10.", "table3", tables.few_in_the_last, tables.last_quoted),
+    Claim("Table 4, Sec. 6.6", "SAM minimizes LPIPS by VGG (the other methods of the paper differ; here all minimize the same).", "table4",
+          tables.own_backbone, "e4e, ReStyle: Alex; W, W+, SAM: VGG; PTI: both"),
+]

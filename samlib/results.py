@@ -1,0 +1,168 @@
+"""RESULTS.md: every claim of the paper beside the numbers of this project's runs, written from JSON files alone.
+
+    figures/*.json (full runs), else outputs/figures/*.json (quick runs); figures/training/*.json -> RESULTS.md
+
+What is claimed and how it is judged is in `claims.CLAIMS`. A claim that no run has numbers for is listed as not run.
+"""
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from samlib import claims, paths
+
+HEAD = """# The paper's claims, and what was found here
+
+Written by `python -m samlib results` from JSON files alone: not to be changed by hand. A row is one claim of the paper
+(Parmar et al., CVPR 2022) in one category, with the paper's number, the number here, the run that it comes from, and the verdict.
+
+- The paper's generators are those of LSUN and FFHQ; those here were trained on rendered scenes, and are measured on scenes that hold
+  what they hardly ever saw. So the order of methods, spaces and settings is compared, not the values. LPIPS here is ST-LPIPS.
+- **full**: the notebook's full profile, in `figures/`. **training**: measured when the networks were trained, in `figures/training/`.
+- **quick run only**: no full run is there. One to three images and 8 to 15 steps, most of them begun at the code that the scene was drawn
+  from: it shows that the claim can be computed, and is weak evidence for or against it. `make reproduce` makes these files, in
+  `outputs/figures/`; `python -m samlib reproduce --profile full` makes the full ones.
+- **not run**: no run has the numbers. Nothing is assumed.
+- Where a verdict is that a claim does not agree, the reason follows that was found on the weights of that run, or *not known*.
+"""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a JSON file says: its numbers, and how they were made."""
+
+    numbers: dict
+    profile: str  # "full", "quick", "training"
+    setting: str  # images and steps
+    file: str  # from the root
+    weights: str = ""  # the first digits of the generator's digest, where the file has it
+
+
+@dataclass(frozen=True)
+class Row:
+    """One claim in one category, judged; `agrees` is None where no run has the numbers."""
+
+    claim: claims.Claim
+    domain: str
+    ours: str = ""
+    agrees: bool | None = None
+    run: Run | None = None
+    note: str = ""  # why it does not agree, or what is missing
+
+
+def find(of: str, domain: str, figures: Path, quick: Path) -> Run | None:
+    """The run that a claim is judged by: `of` is the name of a record ("fig03"), or "training:" and a part of that file."""
+    if of.startswith("training:"):
+        content = read(file := figures / "training" / f"{domain}.json") or {}
+        part, *inner = of.removeprefix("training:").split("/")
+        how = numbers = content.get(part)
+        for key in inner:
+            numbers = (numbers or {}).get(key)
+        known = weights_of(content.get("digests"), domain)
+        return Run(numbers, "training", setting(how), f"figures/training/{file.name}", known) if numbers else None
+    for place, folder in (("figures", figures), ("outputs/figures", quick)):
+        if content := read(file := folder / f"{of}-{domain}.json"):
+            how, known = content["parameters"], weights_of(content.get("digests"), domain)
+            return Run(content["numbers"], how.get("profile", "quick"), setting(how), f"{place}/{file.name}", known)
+    return None
+
+
+def read(file: Path) -> dict | None:
+    """A JSON file without its nulls, numbers that there were not; None where there is no file."""
+    if not file.is_file():
+        return None
+    try:
+        return without_nulls(json.loads(file.read_text()))
+    except ValueError as error:
+        raise ValueError(f"{file} is no JSON: {error}; make it again") from None
+
+
+def without_nulls(value):
+    if isinstance(value, dict):
+        return {key: without_nulls(item) for key, item in value.items() if item is not None}
+    return [without_nulls(item) for item in value if item is not None] if isinstance(value, list) else value
+
+
+def setting(how: dict) -> str:
+    """Such as "64 images, 100 steps"."""
+    how = ({"images": 1} if "first" in how else {}) | how
+    found = [f"{how[key]} {key[:-1] if how[key] == 1 else key}" for key in ("images", "inverted", "steps") if key in how]
+    return ", ".join(found) + ", from the scene's code" * bool(how.get("known_start"))
+
+
+def weights_of(digests: dict | None, domain: str) -> str:
+    return (digests or {}).get(domain, {}).get("generator", "")[:8]
+
+
+def judge(claim: claims.Claim, domain: str, run: Run | None) -> Row:
+    """A number that the check asks for and the run has not makes it "not run", with the name of the number."""
+    if run is None:
+        return Row(claim, domain)
+    try:
+        ours, agrees = claim.check(run.numbers, domain)
+    except KeyError as missing:
+        return Row(claim, domain, run=run, note=f"{missing.args[0]} is not in this run")
+    reasons = [claim.why[key] for key in (f"{domain} {run.profile} {run.weights}", "always") if key in claim.why]
+    return Row(claim, domain, ours, agrees, run, "" if agrees else (reasons or ["not known"])[0])
+
+
+def rows(figures: Path | None = None, quick: Path | None = None) -> list[Row]:
+    """All claims in all their categories."""
+    figures, quick = Path(figures or paths.FIGURES), Path(quick or paths.OUTPUTS / "figures")
+    return [judge(claim, domain, find(claim.of, domain, figures, quick)) for claim in claims.CLAIMS for domain in claim.domains]
+
+
+def verdict(row: Row) -> str:
+    if row.agrees is None:
+        return f"not run: {row.note}" if row.note else "not run"
+    only = " (quick run only)" if row.run.profile == "quick" else ""
+    return f"agrees{only}" if row.agrees else f"**does not agree**{only}. Why: {row.note}"
+
+
+def line(cells) -> str:
+    return f"| {' | '.join(str(cell).replace('|', '/') for cell in cells)} |"
+
+
+def table(found: list[Row]) -> list[str]:
+    """A line for each row; the categories of a claim in which nothing was run share one."""
+    lines = [line(("where", "claim", "category", "paper", "here", "run", "verdict")), "|---" * 7 + "|"]
+    for claim in dict.fromkeys(row.claim for row in found):
+        of_claim, missing = [row for row in found if row.claim is claim], []
+        for row in of_claim:
+            if row.run is None:
+                missing.append(row.domain)
+                continue
+            run = ", ".join(filter(None, (row.run.profile, row.run.setting))) + f"; `{row.run.file}`"
+            lines.append(line((claim.where, claim.says, row.domain, claim.quoted(row.domain), row.ours or "-", run, verdict(row))))
+        if missing:
+            quoted = {claim.quoted(domain) for domain in missing}
+            paper = quoted.pop() if len(quoted) == 1 else "; ".join(f"{domain}: {claim.quoted(domain)}" for domain in missing)
+            lines.append(line((claim.where, claim.says, ", ".join(missing), paper, "-", "-", "not run")))
+    return lines
+
+
+def summary(found: list[Row]) -> list[str]:
+    """How many claims agree, by the kind of run."""
+    count = Counter((row.run.profile if row.run else "", row.agrees) for row in found)
+    kinds = [("full", "full runs"), ("training", "training"), ("quick", "quick run only")]
+    lines = [line(("judged by", "agree", "do not agree")), "|---" * 3 + "|"]
+    lines += [line((text, count[kind, True], count[kind, False])) for kind, text in kinds]
+    missing = sum(row.agrees is None for row in found)
+    return [*lines, "", f"Not run: {missing} of {len(found)} pairs of a claim and a category."]
+
+
+def page(found: list[Row]) -> str:
+    return "\n".join([HEAD, *summary(found), "", *table(found), ""])
+
+
+def options(command):
+    command.add_argument("--out", type=Path, default=paths.ROOT / "RESULTS.md", metavar="FILE", help="default: RESULTS.md at the root")
+    command.set_defaults(run=run)
+
+
+def run(options):
+    found = rows()
+    with paths.atomic_file(options.out) as temporary:
+        temporary.write_text(page(found))
+    print(*summary(found), f"written to {options.out}", sep="\n")

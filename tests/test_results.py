@@ -1,0 +1,172 @@
+"""RESULTS.md on JSON files made by hand: what agrees, what does not, what was not run, and the page that is committed."""
+
+import json
+import re
+
+import pytest
+
+from samlib import claims, paths, reproduce, results
+from samlib.__main__ import main
+
+WEIGHTS = "0123456789abcdef"
+
+
+def record(folder, name, numbers, domain="cars", **parameters):
+    """As `experiments.record` writes it."""
+    content = {"name": name, "numbers": numbers, "parameters": {"domain": domain, "profile": "quick", **parameters},
+               "digests": {domain: {"generator": WEIGHTS}}}
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}-{domain}.json").write_text(json.dumps(content))
+
+
+def claim(says, where=""):
+    """The one whose text begins like this."""
+    found, = [one for one in claims.CLAIMS if one.says.startswith(says) and where in one.where]
+    return found
+
+
+def row_of(found, claim, domain="cars"):
+    row, = [row for row in found if row.claim is claim and row.domain == domain]
+    return row
+
+
+@pytest.fixture()
+def folders(tmp_path):
+    return tmp_path / "figures", tmp_path / "outputs" / "figures"
+
+
+RISES = claim("The PSNR rises")
+
+
+def test_a_claim_that_fails_is_shown_as_failing_with_our_numbers(folders):
+    record(folders[0], "fig03", {"psnr": {"W+": 18.62, "F4": 24.26, "F6": 22.18}}, profile="full", images=64, steps=500)
+    row = row_of(results.rows(*folders), RISES)
+    assert row.agrees is False and row.ours == "W+ 18.6, F4 24.3, F6 22.2 dB"
+    line, = [line for line in results.page([row]).splitlines() if line.startswith("| Figure 3")]
+    assert "**does not agree**" in line and "not known" in line and "quick" not in line
+    assert "full, 64 images, 500 steps; `figures/fig03-cars.json`" in line
+
+
+def test_a_claim_that_holds_agrees_and_gives_no_reason(folders):
+    record(folders[0], "fig03", {"psnr": {"W+": 18.0, "F4": 19.0}}, profile="full")
+    row = row_of(results.rows(*folders), RISES)
+    assert row.agrees and row.note == "" and results.verdict(row) == "agrees"
+
+
+def test_equal_numbers_do_not_rise(folders):
+    record(folders[0], "fig03", {"psnr": {"W+": 18.0, "F4": 18.0}}, profile="full")
+    assert row_of(results.rows(*folders), RISES).agrees is False
+
+
+def test_what_no_run_has_is_listed_as_not_run(folders):
+    found = results.rows(*folders)
+    assert [row.agrees for row in found] == [None] * sum(len(one.domains) for one in claims.CLAIMS)
+    lines = results.table(found)[2:]
+    assert len(lines) == len(claims.CLAIMS) and all(line.endswith("| not run |") for line in lines)
+    assert f"Not run: {len(found)} of {len(found)} " in results.page(found)
+
+
+def test_a_number_that_a_run_has_not_is_named_and_not_assumed(folders):
+    record(folders[0], "table1", {"methods": {"w+": {"psnr": 20.0, "lpips": 0.3}}}, profile="full")
+    row = row_of(results.rows(*folders), claim("W+ gives better inversions than W"))
+    assert row.agrees is None and results.verdict(row) == "not run: w is not in this run"
+    record(folders[0], "fig05", {"psnr": [None], "moved": {}, "permitted": {}}, profile="full")  # NaN is written as null
+    assert row_of(results.rows(*folders), claim("Inversions closely match")).agrees is None
+
+
+def test_a_quick_run_says_so_and_a_full_one_comes_before_it(folders):
+    record(folders[1], "fig03", {"psnr": {"W+": 15.0, "F4": 16.0}}, images=1, steps=14, known_start=True)
+    row = row_of(results.rows(*folders), RISES)
+    assert results.verdict(row) == "agrees (quick run only)"
+    line, = [line for line in results.table([row]) if line.startswith("| Figure 3")]
+    assert "quick, 1 image, 14 steps, from the scene's code; `outputs/figures/fig03-cars.json`" in line
+    record(folders[0], "fig03", {"psnr": {"W+": 19.0, "F4": 18.0}}, profile="full")
+    assert "quick" not in results.verdict(row_of(results.rows(*folders), RISES))
+
+
+def test_a_reason_is_that_of_the_weights_it_was_found_on(folders):
+    record(folders[0], "fig03", {"psnr": {"W+": 19.0, "F4": 18.0}}, profile="full")
+    run = results.find("fig03", "cars", *folders)
+    known = claims.Claim("here", "rises", "fig03", RISES.check, why={"cars full 01234567": "too few steps"})
+    other = claims.Claim("here", "rises", "fig03", RISES.check, why={"cars full ffffffff": "too few steps"})
+    assert results.verdict(results.judge(known, "cars", run)) == "**does not agree**. Why: too few steps"
+    assert results.judge(other, "cars", run).note == "not known"
+    holds = results.Run({"psnr": {"W+": 1.0, "F4": 2.0}}, "full", "", "", "01234567")
+    assert results.judge(known, "cars", holds).note == ""
+
+
+def test_the_training_s_numbers_are_found_by_their_place(folders):
+    folder = folders[0] / "training"
+    folder.mkdir(parents=True)
+    tau = {"gain": -0.25, "lpips_ratio": 1.0371}
+    (folder / "cats.json").write_text(json.dumps({"evaluation": {"images": 64, "steps": 100, "tau": tau}}))
+    row = row_of(results.rows(*folders), claim("SAM is closer to the image than W+."), "cats")
+    assert (row.ours, row.agrees, row.run.setting) == ("-0.2 dB, LPIPS x1.04", False, "64 images, 100 steps")
+    assert results.find("training:predictor", "cats", *folders) is None
+
+
+def test_table_1_is_judged_by_the_best_other_method_of_each_measure(folders):
+    methods = {"w+": {"lpips": 0.2, "psnr": 18.0}, "pti": {"lpips": 0.3, "psnr": 21.0}, "sam": {"lpips": 0.16, "psnr": 22.0},
+               "e4e": {"lpips": 0.1, "psnr": 30.0}}  # an encoder is not among the optimizations
+    record(folders[0], "table1", {"methods": methods}, profile="full")
+    found = results.rows(*folders)
+    first = row_of(found, claim("SAM-optimization is first"))
+    assert first.agrees and "x0.80" in first.ours and "(+1.0)" in first.ours and "without w, gaussian, hybrid-e4e" in first.ours
+    far = row_of(found, claim("It is so by far"))
+    assert far.agrees is False
+    assert first.claim.quoted("cars") == "sam: LPIPS 0.16 (x0.67), 22.81 dB (+3.4)"  # 0.16 / 0.24 of W+, 22.81 - 19.39 of PTI
+    assert row_of(found, claim("SAM-encoder is first")).agrees is None
+
+
+def test_ticks_that_differ_from_the_paper_s_are_named(folders):
+    spaces = ("W+", "F4", "F6", "F8", "F10")
+    verdicts = {"size": dict(zip(spaces, [True] + [False] * 4)), "trees": dict(zip(spaces, [True] + [False] * 4))}
+    record(folders[0], "table3", {"verdicts": verdicts}, profile="full")
+    row = row_of(results.rows(*folders), claim("Which space allows"))
+    assert row.agrees is False and row.ours == "9 of 10 alike; trees in F4 does not"
+
+
+def test_people_who_were_not_asked_prefer_nothing(folders):
+    record(folders[0], "table2", {"people": [], "measured": {}}, profile="full")
+    assert row_of(results.rows(*folders), claim("People prefer")).agrees is None
+
+
+def test_a_file_that_is_no_json_is_named(folders):
+    folders[0].mkdir()
+    (folders[0] / "fig03-cars.json").write_text("{")
+    with pytest.raises(ValueError, match="fig03-cars.json is no JSON"):
+        results.rows(*folders)
+
+
+def test_every_figure_and_table_has_a_claim_and_a_row_on_the_page_that_is_committed():
+    page = (paths.ROOT / "RESULTS.md").read_text()
+    for number in [*(f"Figure {i}" for i in range(1, 16)), *(f"Table {i}" for i in range(1, 5))]:
+        assert re.search(rf"^\| [^|]*\b{number}\b", page, re.M), number
+    for one in claims.CLAIMS:
+        assert one.says in page
+
+
+def test_the_page_names_only_files_that_are_there_or_that_a_notebook_makes():
+    page, made = (paths.ROOT / "RESULTS.md").read_text(), {reproduce.Job(path, {}).name for path in reproduce.paper_notebooks()}
+    for file in re.findall(r"`(\S+\.json)`", page):
+        if file.startswith("outputs/figures/"):
+            assert file.split("/")[-1].split("-")[0] in made, file
+        else:
+            assert (paths.ROOT / file).is_file(), file
+
+
+def test_the_page_s_rows_of_committed_files_are_up_to_date(tmp_path):
+    """What the quick runs say depends on who ran them last; the rest of the page is that of figures/."""
+    page = (paths.ROOT / "RESULTS.md").read_text()
+    for line in results.table(results.rows(quick=tmp_path)):
+        if "; `figures/" in line:
+            assert line in page, "python -m samlib results writes it again"
+
+
+def test_the_command_writes_the_page(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(paths, "FIGURES", tmp_path / "figures")
+    monkeypatch.setattr(paths, "OUTPUTS", tmp_path / "outputs")
+    record(tmp_path / "outputs" / "figures", "fig12", {"by class": {"psnr_object": 15.04}, "predicted": {"psnr_object": 16.0}})
+    assert main(["results", "--out", str(tmp_path / "page.md")]) == 0
+    assert "by class 15.0, predicted 16.0 dB" in (tmp_path / "page.md").read_text()
+    assert "quick run only | 1 | 0" in capsys.readouterr().out
