@@ -20,7 +20,7 @@ def listed(values: Mapping[str, float], digits=1, unit="") -> str:
 def mean(values) -> float:
     values = list(values)
     if not values:
-        raise KeyError("what the mean is taken of")
+        raise KeyError("values")
     return sum(values) / len(values)
 
 
@@ -28,7 +28,7 @@ def column(rows: Mapping, key: str, among=None) -> dict:
     """{name: row[key]}, of those in `among`; KeyError where there is none, or "sam" alone."""
     found = {name: row[key] for name, row in rows.items() if among is None or name in among}
     if len(found) < 2:
-        raise KeyError(f"more than {', '.join(found) or 'none'} of {', '.join(among or ())}")
+        raise KeyError("methods to compare")
     return found
 
 
@@ -94,7 +94,7 @@ def runtime(numbers, domain):
 def runtime_encoders(numbers, domain):
     found = {name: point["psnr"][0] for name, point in numbers["points"].items()}
     if len(found) < 2:
-        raise KeyError("more than one encoder")
+        raise KeyError("encoders to compare")
     return listed(found, unit=" dB") + without(found, ENCODERS), found["sam-encoder"] == max(found.values())
 
 
@@ -169,5 +169,5 @@ def biggan(numbers, domain):
 def class_change(numbers, domain):
     shares = {name.removeprefix("class_change_"): row["both"] for name, row in numbers.items() if name.startswith("class_change_")}
     if not shares:
-        raise KeyError("a change of class")
+        raise KeyError("changes of class")
     return f"class changed and pose kept: {', '.join(f'{name} {share:.0%}' for name, share in shares.items())}", max(shares.values()) >= 0.8

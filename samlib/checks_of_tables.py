@@ -33,27 +33,32 @@ def table1_quoted(among, own):
 
 
 def pair_quoted(*methods):
-    return lambda domain: "; ".join(f"{name}: {value[0]:.2f}, {value[1]:.2f} dB" for name in methods
+    return lambda domain: "; ".join(f"{name}: LPIPS {value[0]:.2f}, {value[1]:.2f} dB" for name in methods
                                     if (value := published.table1(name, domain)))
 
 
 def better_pair(worse, better, lpips_too=True):
     def check(numbers, domain):
         a, b = numbers["methods"][worse], numbers["methods"][better]
-        text = f"{worse}: {a['lpips']:.3f}, {a['psnr']:.1f} dB; {better}: {b['lpips']:.3f}, {b['psnr']:.1f} dB"
+        text = f"{worse}: LPIPS {a['lpips']:.3f}, {a['psnr']:.1f} dB; {better}: LPIPS {b['lpips']:.3f}, {b['psnr']:.1f} dB"
         return text, b["psnr"] > a["psnr"] and (b["lpips"] < a["lpips"]) == lpips_too
     return check
 
 
 def like_restyle(numbers, domain):
     own, other = numbers["methods"]["sam-encoder"], numbers["methods"]["restyle-psp"]
-    text = f"sam-encoder: {own['lpips']:.3f}, {own['psnr']:.1f} dB; restyle-psp: {other['lpips']:.3f}, {other['psnr']:.1f} dB"
+    text = f"sam-encoder: LPIPS {own['lpips']:.3f}, {own['psnr']:.1f} dB; restyle-psp: LPIPS {other['lpips']:.3f}, {other['psnr']:.1f} dB"
     return text, own["psnr"] > other["psnr"] - 1 and own["lpips"] < other["lpips"] + 0.03
+
+
+def of_challenging(check):
+    """The same check on what the training of the encoders measured."""
+    return lambda numbers, domain: check({"methods": numbers["challenging"]}, domain)
 
 
 def preferred(numbers, domain):
     if not numbers["people"]:
-        raise KeyError("an answer of a person")
+        raise KeyError("answers of people")
     shares = [f"{row['baseline']} {row['task']} {row['share']:.0%} ({row['low']:.0%} to {row['high']:.0%})" for row in numbers["people"]]
     return ", ".join(shares), all(row["low"] > 0.5 for row in numbers["people"])
 
@@ -79,7 +84,7 @@ def ticks(numbers, domain):
         paper = published.ticks(domain, name, row) or []
         cells += [(f"{name} in {space} {'works' if ours else 'does not'}", ours == tick) for (space, ours), tick in zip(row.items(), paper)]
     if not cells:
-        raise KeyError("a direction of the paper's")
+        raise KeyError("directions of the paper")
     other = [text for text, same in cells if not same]
     return f"{len(cells) - len(other)} of {len(cells)} alike" + (f"; {', '.join(other)}" if other else ""), not other
 
@@ -123,7 +128,7 @@ def edits_kept(numbers, domain):
     small = [name for name, row in rows.items() if row["w+"]["change"] < SMALL]
     ratio, rest = ({name: row[key] for name, row in rows.items() if name not in small} for key in ("ratio", "rest_ratio"))
     if not ratio:
-        raise KeyError("an edit after SAM and after W+")
+        raise KeyError("edits after SAM and after W+")
     text = f"effect over that after W+: {listed(ratio, 2)}; change of the rest at most x{max(rest.values()):.2f}"
     text += f"; not judged, as they do next to nothing after W+: {', '.join(small)}" if small else ""
     return text, min(ratio.values()) >= 0.7 and max(rest.values()) < 1
@@ -139,6 +144,6 @@ def harder_is_later(numbers, domain):
     hard = numbers["challenging"]
     plain = next((row for row in numbers["ordinary"] if row["tau"] == hard["tau"]), None)
     if plain is None:
-        raise KeyError("an ordinary set at the same tau")
+        raise KeyError("ordinary scenes at the same tau")
     shares = [row["shares"]["W+"] for row in (plain, hard)]
     return f"in W+ {shares[0]:.0%} of ordinary scenes, {shares[1]:.0%} of challenging ones", shares[1] < shares[0]

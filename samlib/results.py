@@ -15,16 +15,17 @@ from samlib import claims, paths
 HEAD = """# The paper's claims, and what was found here
 
 Written by `python -m samlib results` from JSON files alone: not to be changed by hand. A row is one claim of the paper
-(Parmar et al., CVPR 2022) in one category, with the paper's number, the number here, the run that it comes from, and the verdict.
+(Parmar et al., CVPR 2022) in one category, with the paper's number if it prints one, the number here, the run that it comes from, and
+the verdict.
 
-- The paper's generators are those of LSUN and FFHQ; those here were trained on rendered scenes, and are measured on scenes that hold
-  what they hardly ever saw. So the order of methods, spaces and settings is compared, not the values. LPIPS here is ST-LPIPS.
+- The paper's generators are those of LSUN and FFHQ. Those here were trained on rendered scenes, and are measured on scenes that hold what
+  they hardly ever saw. So the order of methods, spaces and settings is compared, not the values. LPIPS here is ST-LPIPS.
 - **full**: the notebook's full profile, in `figures/`. **training**: measured when the networks were trained, in `figures/training/`.
-- **quick run only**: no full run is there. One to three images and 8 to 15 steps, most of them begun at the code that the scene was drawn
-  from: it shows that the claim can be computed, and is weak evidence for or against it. `make reproduce` makes these files, in
-  `outputs/figures/`; `python -m samlib reproduce --profile full` makes the full ones.
+- **quick run only**: no full run is there. A quick run has very few images and steps, and where it says "from the scene's code" it
+  begins at the code that a scene was drawn from. It shows that the claim can be judged, and is weak evidence for it or against it.
+  `make reproduce` makes these files, in `outputs/figures/`; `python -m samlib reproduce --profile full` makes the full ones.
 - **not run**: no run has the numbers. Nothing is assumed.
-- Where a verdict is that a claim does not agree, the reason follows that was found on the weights of that run, or *not known*.
+- Where a claim does not agree, the verdict says why, as it was found for the weights of that run; *not known* where it was not found.
 """
 
 
@@ -62,9 +63,11 @@ def find(of: str, domain: str, figures: Path, quick: Path) -> Run | None:
         known = weights_of(content.get("digests"), domain)
         return Run(numbers, "training", setting(how), f"figures/training/{file.name}", known) if numbers else None
     for place, folder in (("figures", figures), ("outputs/figures", quick)):
-        if content := read(file := folder / f"{of}-{domain}.json"):
-            how, known = content["parameters"], weights_of(content.get("digests"), domain)
-            return Run(content["numbers"], how.get("profile", "quick"), setting(how), f"{place}/{file.name}", known)
+        for file in (folder / f"{of}-{domain}.json", folder / f"{of}.json"):  # the second has several categories
+            content = read(file) or {"numbers": {}}
+            if numbers := content["numbers"].get(domain, content["numbers"] if domain in file.stem else None):
+                how, known = content["parameters"], weights_of(content.get("digests"), domain)
+                return Run(numbers, how.get("profile", "quick"), setting(how), f"{place}/{file.name}", known)
     return None
 
 
@@ -102,7 +105,7 @@ def judge(claim: claims.Claim, domain: str, run: Run | None) -> Row:
     try:
         ours, agrees = claim.check(run.numbers, domain)
     except KeyError as missing:
-        return Row(claim, domain, run=run, note=f"{missing.args[0]} is not in this run")
+        return Row(claim, domain, run=run, note=f"the run lacks {missing.args[0]}")
     reasons = [claim.why[key] for key in (f"{domain} {run.profile} {run.weights}", "always") if key in claim.why]
     return Row(claim, domain, ours, agrees, run, "" if agrees else (reasons or ["not known"])[0])
 
@@ -128,17 +131,16 @@ def table(found: list[Row]) -> list[str]:
     """A line for each row; the categories of a claim in which nothing was run share one."""
     lines = [line(("where", "claim", "category", "paper", "here", "run", "verdict")), "|---" * 7 + "|"]
     for claim in dict.fromkeys(row.claim for row in found):
-        of_claim, missing = [row for row in found if row.claim is claim], []
-        for row in of_claim:
-            if row.run is None:
-                missing.append(row.domain)
-                continue
-            run = ", ".join(filter(None, (row.run.profile, row.run.setting))) + f"; `{row.run.file}`"
-            lines.append(line((claim.where, claim.says, row.domain, claim.quoted(row.domain), row.ours or "-", run, verdict(row))))
+        cells, missing = [], [row.domain for row in found if row.claim is claim and row.run is None]
+        for row in found:
+            if row.claim is claim and row.run is not None:
+                run = ", ".join(filter(None, (row.run.profile, row.run.setting))) + f"; `{row.run.file}`"
+                cells.append((row.domain, claim.quoted(row.domain), row.ours or "-", run, verdict(row)))
         if missing:
             quoted = {claim.quoted(domain) for domain in missing}
             paper = quoted.pop() if len(quoted) == 1 else "; ".join(f"{domain}: {claim.quoted(domain)}" for domain in missing)
-            lines.append(line((claim.where, claim.says, ", ".join(missing), paper, "-", "-", "not run")))
+            cells.append((", ".join(missing), paper, "-", "-", "not run"))
+        lines += [line(((claim.where, claim.says) if i == 0 else ("", "")) + row) for i, row in enumerate(cells)]
     return lines
 
 
