@@ -53,8 +53,11 @@ def realism(features, images: Tensor, real: Tensor, seed: int = 0) -> float:
 
 
 @torch.inference_mode()
-def left_in_spaces(domain, regressor, names, images: int = 2, seed: int = 0, strength: float = 2.0) -> dict[str, dict[str, float]]:
+def left_in_spaces(domain, regressor, names, images: int = 2, seed: int = 0, strength: float = 2.0,
+                   spaces=None) -> dict[str, dict[str, float]]:
     """Table 3, measured: direction -> space -> the share of the edit that is left when only the rows after the space act.
+
+    spaces  names of those to measure, the latent one among them; None: all.
 
     It is what `directions.allowed_in` gives for `images` drawn codes, with the pictures before the edits made once for all.
     """
@@ -68,7 +71,7 @@ def left_in_spaces(domain, regressor, names, images: int = 2, seed: int = 0, str
     for name in names:
         asked = change_asked(domain.name, name, regressor.names).to(before).nan_to_num()
         moved = {}
-        for space in generator.spaces:
+        for space in (one for one in generator.spaces if spaces is None or one.name in spaces):
             late = domain.directions[name].clone()
             late[: space.layer] = 0
             moved[space.name] = float(progress((read(w_plus + strength * late) - before).mean(0), asked)) if late.any() else 0.0

@@ -108,14 +108,15 @@ def seconds(domain, images, method="sam", **options) -> list[float]:
 def record(name, numbers: Mapping, parameters: Mapping, figure=None, domain=None, folder=None) -> Path:
     """Write a result: `<stem>.json` and, of a figure, `<stem>.png` and `<stem>.pdf` -> path of the JSON.
 
-    The stem is `name`, followed by the domain's name where the parameters have a `domain`: fig03-cars.
+    The stem is `name`, followed by the domain's name where the parameters have a `domain`: fig03-cars. A `domain` that is
+    empty stands for all of them: fig05.
     They go to figures/ where the parameters say profile="full", otherwise to outputs/figures/.
     numbers     of any depth: tensors, numbers, text. What is no number (NaN) is written as null.
     parameters  those of the notebook, its seed among them.
     domain      a Domain, or several, whose weights' digests are written down.
     """
     folder = Path(folder) if folder else paths.FIGURES if parameters.get("profile") == "full" else paths.OUTPUTS / "figures"
-    stem = f"{name}-{Path(parameters['domain']).name}" if "domain" in parameters else name
+    stem = f"{name}-{Path(parameters['domain']).name}" if parameters.get("domain") else name
     domains = [domain] if hasattr(domain, "generator") else list(domain or ())
     wall, cpu = time.perf_counter() - STARTED[0], time.process_time() - STARTED[1]
     content = {"name": name, "numbers": plain(numbers), "parameters": plain(parameters),

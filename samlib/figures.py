@@ -79,7 +79,7 @@ def grid(images, titles=None, rows=None, columns=None, cell=CELL):
                 if c < len(row):
                     axis.imshow(to_uint8(row[c]).numpy())
                 if c < len(titles[r]):
-                    axis.set_title(titles[r][c], pad=3)
+                    axis.set_title(titles[r][c].replace("_", " "), pad=3)
             if rows is not None:
                 axes[r, 0].set_ylabel(rows[r])
     return figure

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from samlib import figures
 from samlib.edit import reach
-from samlib.edit_measures import concerned
+from samlib.edit_measures import concerned, left_in_spaces, regressor_of, works_in
 
 REACHED = 0.5  # share of the parts it is about that an edit must reach to be shown
 
@@ -33,22 +33,43 @@ def edited(domain, inversion, strengths: dict[str, float]) -> dict[str, Tensor]:
     return {name: domain.edit(inversion, {name: strength}) for name, strength in strengths.items()}
 
 
+def with_edits(domain, inversion, directions: list[str], segments: Tensor | None = None, seed: int = 0):
+    """What `show` draws: the images of each edit at the domain's own strength, and where each is `permitted`, as measured."""
+    left = left_in_spaces(domain, regressor_of(domain), directions, max(len(inversion.images), 2), seed)
+    allowed = {name: permitted(domain, inversion, name, segments, works) for name, works in works_in(left).items()}
+    return edited(domain, inversion, {name: domain.range_of(name)[1] for name in directions}), allowed
+
+
+def changes(inversion, edits: dict[str, Tensor], allowed: dict[str, Tensor]) -> dict[str, float]:
+    """direction -> mean absolute change of the pixels over the images in which it is permitted, where there are such."""
+    return {name: float((images - inversion.images).abs().mean((1, 2, 3))[allowed[name]].mean())
+            for name, images in edits.items() if allowed[name].any()}
+
+
 def show(domain, inversion, edits: dict[str, Tensor], allowed: dict[str, Tensor] | None = None, rows=None):
     """One row an image: input, layer map, inversion, each edit; N/A where `allowed` (direction -> (N,)) says no."""
-    drawn = figures.layer_map_image(inversion.layer_map, domain.spaces)
-    columns = torch.stack([inversion.inputs.cpu(), drawn, inversion.images.cpu(), *(x.cpu() for x in edits.values())], 1)
-    blank = torch.ones_like(columns[0, 0])
-    for c, name in enumerate(edits):
-        for r in range(len(columns)):
-            if allowed is not None and not allowed[name][r]:
-                columns[r, 3 + c] = blank
-    figure = figures.grid(list(columns), ["input", "layer map", "inversion", *edits], rows)
-    for r in range(len(columns)):
-        for c in range(columns.shape[1]):
-            if torch.equal(columns[r, c], blank):
-                side = blank.shape[-1] / 2
-                figure.axes[r * columns.shape[1] + c].text(side, side, "N/A", ha="center", va="center", color="0.4")
-    return legend(figure, domain.spaces)
+    return show_several([(domain, inversion, edits, allowed)], rows)
+
+
+def show_several(results, rows=None):
+    """`show` for several categories, one below the other: a list of (domain, inversion, edits, allowed), each with its own edits."""
+    table, titles, gone = [], [], []
+    for domain, inversion, edits, allowed in results:
+        drawn = figures.layer_map_image(inversion.layer_map, domain.spaces)
+        columns = torch.stack([inversion.inputs.cpu(), drawn, inversion.images.cpu(), *(x.cpu() for x in edits.values())], 1)
+        titles += [["input", "layer map", "inversion", *edits]] + [[]] * (len(columns) - 1)
+        for c, name in enumerate(edits):
+            for r in range(len(columns)):
+                if allowed is not None and not allowed[name][r]:
+                    columns[r, 3 + c] = 1
+                    gone.append((len(table) + r, 3 + c))
+        table += list(columns)
+    figure = figures.grid(table, titles, rows)
+    across = max(len(row) for row in table)
+    for r, c in gone:
+        side = table[r].shape[-1] / 2
+        figure.axes[r * across + c].text(side, side, "N/A", ha="center", va="center", color="0.4")
+    return legend(figure, results[0][0].spaces)
 
 
 def legend(figure, spaces):

@@ -48,21 +48,25 @@ def lead(curves: dict[str, Curve], name: str, count=20) -> tuple[list[float], li
     return times, ahead
 
 
-def show_runtime(curves: dict[str, Curve], first="sam", unit="s"):
-    """Lines of the optimizations and points of the encoders; `first` is drawn on top and thick."""
+def show_runtime(panels: dict[str, dict[str, Curve]], first="sam", unit="s"):
+    """A panel for each category: lines of the optimizations and points of the encoders; `first` is drawn on top and thick."""
+    names = list(dict.fromkeys([first, *(name for curves in panels.values() for name in curves)]))
     with plt.rc_context(figures.STYLE):
-        figure, axis = plt.subplots(figsize=(4.2, 2.6), layout="constrained")
-        ordered = sorted(curves, key=lambda name: name != first)
-        for i, name in enumerate(ordered):
-            one = curves[name]
-            if len(one.seconds) > 1:
-                axis.plot(one.seconds, one.psnr, linestyle=STYLES[i % len(STYLES)], linewidth=2 if name == first else 1.2,
-                          label=name, zorder=3 if name == first else 2)
-            else:
-                axis.plot(one.seconds, one.psnr, marker="os^vDP"[i % 6], linestyle="none", label=name)
-        if any(len(one.seconds) == 1 for one in curves.values()):
-            axis.set_xscale("log")
-        axis.set(xlabel=f"time an image ({unit})", ylabel="PSNR (dB)")
-        axis.grid(alpha=0.25, linewidth=0.5)
-        axis.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
+        figure, axes = plt.subplots(1, len(panels), figsize=(2.8 * len(panels) + 1.2, 2.6), layout="constrained", squeeze=False)
+        handles = {}
+        for axis, (category, curves) in zip(axes[0], panels.items()):
+            for i, name in enumerate(names):
+                if name not in curves:
+                    continue
+                one, look = curves[name], {"color": f"C{i % 6}", "label": name, "zorder": 3 if name == first else 2}
+                if len(one.seconds) > 1:
+                    look |= {"linestyle": STYLES[i % len(STYLES)], "linewidth": 2 if name == first else 1.2}
+                else:
+                    look |= {"marker": "os^vDP"[i % 6], "linestyle": "none"}
+                    axis.set_xscale("log")
+                handles[name], = axis.plot(one.seconds, one.psnr, **look)
+            axis.set(xlabel=f"time an image ({unit})", title=category)
+            axis.grid(alpha=0.25, linewidth=0.5)
+        axes[0, 0].set_ylabel("PSNR (dB)")
+        axes[0, -1].legend(handles=list(handles.values()), loc="center left", bbox_to_anchor=(1.01, 0.5))
     return figure

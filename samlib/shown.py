@@ -1,0 +1,51 @@
+"""What a notebook of the paper shows where its parameters leave it open: which domains, and of each its scene, edits and object.
+
+So a notebook names no category: `edits = 2` are two edits of whatever domain it runs on.
+"""
+
+from samlib import edit_measures, scenes
+from samlib.domains import Domain, domains, load
+from samlib.published import CATEGORIES
+from samlib.training.measures import CONCERNED
+
+# A challenging scene of seed 0 whose object is plain to see, and part of it in W+; that of another category is its first.
+SCENE = {"cars": 7, "cats": 9}
+
+
+def subjects(name: str = "", device=None) -> dict[str, Domain]:
+    """name -> Domain: the one that is named, or with "" every built-in category whose weights are here, in the paper's order."""
+    names = [name] if name else [one for one in CATEGORIES if one in domains() and one in scenes.FACTORS]
+    if not names:
+        raise ValueError(f"no weights of {', '.join(CATEGORIES)} in data/: train one, or name another domain")
+    return {one: load(one, device) for one in names}
+
+
+def scene(domain, first: int | None = None) -> int:
+    """The first scene to show: `first`, or for None one of this category that shows the method well."""
+    return SCENE.get(domain.name, 0) if first is None else first
+
+
+def edits(domain, wanted: int | list[str], late: bool = False, seed: int = 0) -> list[str]:
+    """Names of directions: those that are `wanted`, or so many of the domain's, as it lists them, Table 3's four first.
+
+    late=True: of those four the ones that, measured, work in most of the first three spaces (`edit_measures.works_in`); among
+    equals the last, for Table 3 lists them so. Directions of PCA have no meaning and are not counted.
+    """
+    known = [name for name in domain.directions if not name.startswith("pca")]
+    if not isinstance(wanted, int):
+        if unknown := [name for name in wanted if name not in domain.directions]:
+            raise ValueError(f"no direction {', '.join(unknown)} in {domain.name}; it has {', '.join(domain.directions)}")
+        return list(wanted)
+    if late:
+        early = [space.name for space in domain.spaces[:3]]
+        left = edit_measures.left_in_spaces(domain, edit_measures.regressor_of(domain), known[:4], seed=seed, spaces=early)
+        works = edit_measures.works_in(left)
+        known = sorted(reversed(works), key=lambda name: -sum(works[name]))
+    return known[:wanted]
+
+
+def object_classes(domain, wanted: list[str] = ()) -> list[str]:
+    """Classes of the segmenter that make up the object of a category: those `wanted`, or what most of its edits are about."""
+    if not wanted and domain.name not in CONCERNED:
+        raise ValueError(f"what the object of {domain.name!r} is, is not known: name the classes of {', '.join(domain.segmenter.classes)}")
+    return list(wanted or CONCERNED[domain.name][None])
