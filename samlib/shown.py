@@ -1,4 +1,4 @@
-"""What a notebook of the paper shows where its parameters leave it open: which domains, and of each its scene, edits and object.
+"""What a notebook of the paper shows where its parameters leave it open: which domains, and of each its edits and object.
 
 So a notebook names no category: `edits = 2` are two edits of whatever domain it runs on.
 """
@@ -8,9 +8,6 @@ from samlib.domains import Domain, domains, load
 from samlib.published import CATEGORIES
 from samlib.training.measures import CONCERNED
 
-# A challenging scene of seed 0 whose object is plain to see, and part of it in W+; that of another category is its first.
-SCENE = {"cars": 7, "cats": 9}
-
 
 def subjects(name: str = "", device=None) -> dict[str, Domain]:
     """name -> Domain: the one that is named, or with "" every built-in category whose weights are here, in the paper's order."""
@@ -18,11 +15,6 @@ def subjects(name: str = "", device=None) -> dict[str, Domain]:
     if not names:
         raise ValueError(f"no weights of {', '.join(CATEGORIES)} in data/: train one, or name another domain")
     return {one: load(one, device) for one in names}
-
-
-def scene(domain, first: int | None = None) -> int:
-    """The first scene to show: `first`, or for None one of this category that shows the method well."""
-    return SCENE.get(domain.name, 0) if first is None else first
 
 
 def edits(domain, wanted: int | list[str], late: bool = False, seed: int = 0) -> list[str]:

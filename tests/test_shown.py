@@ -54,11 +54,9 @@ def test_late_edits_are_those_that_work_in_later_spaces(cats, monkeypatch):
     assert shown.edits(cats, 3, late=True) == ["eye_size", "red_nose", "black"]  # of equals the last
 
 
-def test_the_scene_and_the_object_are_the_category_s(cats):
-    assert shown.scene(cats) == shown.SCENE["cats"] and shown.scene(cats, 3) == 3 and shown.scene(cats, 0) == 0
+def test_the_object_is_the_category_s(cats):
     assert {"head", "body", "eye"} <= {*shown.object_classes(cats)} and shown.object_classes(cats, ["ear"]) == ["ear"]
     cats.name = "buses"
-    assert shown.scene(cats) == 0
     with pytest.raises(ValueError, match="name the classes of sky, road, car"):
         shown.object_classes(cats)
 
