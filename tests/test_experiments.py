@@ -117,6 +117,7 @@ def test_a_record_holds_numbers_parameters_digests_and_the_figure(tiny, tmp_path
     assert read["numbers"] == {"psnr": [1.0, None], "rows": [{"n": 3}], "works": True}
     assert read["parameters"]["seed"] == 1 and len(read["digests"][tiny.name]["generator"]) == 64
     assert {"seconds", "cpu_seconds", "device", "torch"} <= set(read)
+    assert experiments.record("fig05", {}, {"domain": ""}, None, [tiny], tmp_path).name == "fig05.json"  # all domains
 
 
 def test_comments_and_docstrings_do_not_change_what_code_does(tmp_path):

@@ -36,3 +36,21 @@ def test_a_grid_has_a_row_an_image_and_says_what_is_not_permitted(half):
     assert titles == ["input", "layer map", "inversion", "size", "colour"]
     assert [axis.texts[0].get_text() if axis.texts else "" for axis in figure.axes] == ["", "", "", "N/A", ""]
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["W+", "F4", "F6"]
+
+
+def test_categories_stand_one_below_the_other_with_their_own_edits(half):
+    domain, inversion = half
+    size, colour = (qualitative.edited(domain, inversion, {name: 1.0}) for name in ("size", "colour"))
+    no = {"colour": torch.tensor([False])}
+    figure = qualitative.show_several([(domain, inversion, size, None), (domain, inversion, colour, no)], ["cars", "cats"])
+    first = ["input", "layer map", "inversion"]
+    assert [axis.get_title() for axis in figure.axes] == [*first, "size", *first, "colour"]
+    assert [figure.axes[r].get_ylabel() for r in (0, 4)] == ["cars", "cats"]
+    assert figure.axes[7].texts[0].get_text() == "N/A" and not figure.axes[3].texts
+
+
+def test_a_change_is_measured_where_it_is_permitted(half):
+    domain, inversion = half
+    edits = {"size": inversion.images + 0.5, "colour": inversion.images}
+    found = qualitative.changes(inversion, edits, {"size": torch.tensor([True]), "colour": torch.tensor([False])})
+    assert found == {"size": pytest.approx(0.5, abs=1e-6)}
