@@ -170,7 +170,7 @@ def test_the_page_s_rows_of_committed_files_are_up_to_date(tmp_path):
     page = (paths.ROOT / "RESULTS.md").read_text()
     for line in results.table(results.rows(quick=tmp_path)):
         if "; `figures/" in line:
-            assert line in page, "python -m samlib results writes it again"
+            assert line.split("|", 3)[3] in page, "python -m samlib results writes it again"
 
 
 def test_the_command_writes_the_page(tmp_path, capsys, monkeypatch):
