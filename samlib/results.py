@@ -90,7 +90,7 @@ def without_nulls(value):
 def setting(how: dict) -> str:
     """Such as "64 images, 100 steps"."""
     how = ({"images": 1} if "first" in how else {}) | how
-    found = [f"{how[key]} {key[:-1] if how[key] == 1 else key}" for key in ("images", "inverted", "steps") if key in how]
+    found = [f"{how[key]} {key.removesuffix('s') if how[key] == 1 else key}" for key in ("images", "inverted", "steps") if key in how]
     return ", ".join(found) + ", from the scene's code" * bool(how.get("known_start"))
 
 
