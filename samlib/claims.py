@@ -49,7 +49,8 @@ CLAIMS = [
     Claim("Figure 3, Sec. 3.2", "The same, on the test set of the training.", "training:evaluation", figures.rising_in_training,
           "rises in each step",
           why={"cars training bcfe1cc8": "F10 is slow: on one scene it is 3.4 dB behind F8 after 80 steps, 2.2 after 160 and 1.1 after "
-               "300 (29.3 dB), so 100 are too few; whether it passes F8 is not known. No L_F, or four times the learning rate, does not help in 80"}),
+               "300 (29.3 dB), so 100 are too few; whether it passes F8 is not known. "
+               "No L_F, or four times the learning rate, does not help in 80"}),
     Claim("Figure 3", "The later the space, the fewer edits work.", "fig03", figures.edits_that_work),
     Claim("Sec. 3.2", "The smaller tau, the closer the inversion and the less of the image in W+.", "tau", figures.tau_sweep),
     Claim("Figure 4", "The changes of features, each in its mask, bring the image of w+ closer to the input (by 0.5 dB, here).",
