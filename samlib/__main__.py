@@ -1,15 +1,14 @@
 """python -m samlib: invert a photograph, edit it, list the domains, run the demonstration."""
 
 import argparse
-import ast
-import math
 import os
 import sys
 from pathlib import Path
 
 os.environ.setdefault("MPLBACKEND", "Agg")  # pictures go to files, so no window system is asked for
 
-from samlib import figures, official, paths, report, results, text_command  # noqa: E402
+from samlib import figures, official, paths, report, results, text_command, train_command  # noqa: E402
+from samlib.arguments import names, number, parameter, positive, strength  # noqa: E402
 from samlib.domains import domains, load  # noqa: E402
 from samlib.images import WRITE_FORMATS, read_image, write_image  # noqa: E402
 from samlib.inversion import Inversion  # noqa: E402
@@ -61,8 +60,7 @@ def parser():
     listing.set_defaults(run=run_domains)
 
     train = commands.add_parser("train", help="a domain of your own from a folder of images, or a built-in category")
-    training_options(train)
-    train.set_defaults(run=run_train)
+    train_command.options(train)
 
     conversion = commands.add_parser("convert", help="a checkpoint of anyone's as safetensors: generator, encoder or predictor")
     conversion.add_argument("source", type=Path, metavar="IN", help="official pickle, .pt, or safetensors; read as data, never run")
@@ -98,61 +96,6 @@ def inversion_options(command):
                          "then padded (default: crop; whole where the domain's images are no squares)")
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: the GPU if there is one)")
-
-
-def training_options(command):
-    command.add_argument("out", nargs="?", type=Path, metavar="OUT", help="folder of the domain; a second call goes on there")
-    command.add_argument("--out", dest="out_option", type=Path, metavar="OUT", help="the same")
-    command.add_argument("--images", type=Path, metavar="FOLDER", help="images of any size, some of which are held out")
-    command.add_argument("--category", help="train this built-in category on its scenes instead")
-    command.add_argument("--stages", nargs="+", help="of the category's training (default: all)")
-    command.add_argument("--generator", type=Path, metavar="FILE", help="checkpoint (default: one is trained from the images)")
-    command.add_argument("--shown", type=positive, help="images to show to a generator that is trained, counted each time")
-    command.add_argument("--size", type=positive, help="side of its images, a power of two")
-    command.add_argument("--metric", help="st-lpips-vgg (the default), st-lpips-alex, lpips-vgg or lpips-alex")
-    command.add_argument("--segmenter", help="unsupervised (the default), deeplab, ade20k, coco or faces")
-    command.add_argument("--steps", type=positive, help="steps of each inversion, in training and later")
-    command.add_argument("--fit", choices=("crop", "whole"), help="the central square of an image, or the whole of it")
-    command.add_argument("--skip-unreadable", action="store_true", help="leave out files that are no images, and say so")
-    command.add_argument("--profile", choices=("full", "quick"), default="full", help="quick: a try, in a minute on a CPU")
-    command.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: the GPU if there is one)")
-
-
-def positive(text):
-    if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
-    return int(text)
-
-
-def names(text):
-    return [name for name in text.split(",") if name]
-
-
-def strength(text):
-    """"size=2" -> ("size", 2.0)"""
-    name, _, value = text.partition("=")
-    try:
-        return name, number(value)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=STRENGTH, as in size=2") from None
-
-
-def parameter(text):
-    """"steps=20" -> ("steps", 20); what is no Python literal is text."""
-    name, separator, value = text.partition("=")
-    if not separator:
-        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE, as in steps=20")
-    try:
-        return name, ast.literal_eval(value)
-    except (ValueError, SyntaxError):
-        return name, value
-
-
-def number(text):
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(f"{text} is no number to work with")
-    return value
 
 
 def run_invert(options):
@@ -193,29 +136,6 @@ def run_domains(options):
         here = sum(files[direction][2] == "here" for direction in facts["directions"])
         print("    " + ", ".join(f"{part} {files[part][2]}" for part in official.PARTS)
               + f", {here} of {len(facts['directions'])} published directions here" * bool(facts["directions"]))
-
-
-def run_train(options):
-    from samlib.training import own
-
-    out = options.out or options.out_option
-    if out is None or (options.images is None) == (options.category is None):
-        raise ValueError("train wants OUT and either --images FOLDER or --category NAME (see samlib train --help)")
-    try:
-        if options.category:
-            return train_category(options, out)
-        own.train(out, options.images, options.generator, options.profile, skip_unreadable=options.skip_unreadable,
-                  device=options.device, **own.from_options(options.profile, options))
-    except KeyboardInterrupt:
-        print(f"samlib: stopped; what is done is kept in {out}, and the same command goes on from there", file=sys.stderr)
-        sys.exit(130)
-    print(f"written to {out}: python -m samlib invert PHOTO --domain {out} --out FOLDER")
-
-
-def train_category(options, out):
-    from samlib.training import category
-
-    category.train(options.category, out, options.stages or tuple(category.STAGES), options.profile, options.device)
 
 
 def run_convert(options):

@@ -54,19 +54,21 @@ def supervised(w: torch.Tensor, factors: torch.Tensor, ridge: float = 1e-3) -> t
 
 
 @torch.inference_mode()
-def effect(generator, regressor, w: torch.Tensor, direction: torch.Tensor, strength: float = 1.0,
-           batch: int = 32) -> torch.Tensor:
+def read(generator, regressor, w: torch.Tensor, step=0.0, batch: int = 32) -> torch.Tensor:
+    """Factors (N, K) that `regressor` reads off the images of w (N, w_dim), with `step` (L, w_dim) added to each row of w+."""
+    return torch.cat([regressor(generator.synthesis(part[:, None].expand(-1, generator.num_layers, -1) + step, noise="none")
+                                .clamp(-1, 1)) for part in w.split(batch)])
+
+
+@torch.inference_mode()
+def effect(generator, regressor, w: torch.Tensor, direction: torch.Tensor, strength: float = 1.0, before=None) -> torch.Tensor:
     """Mean change (K,) of the factors read by `regressor` (standardized) when `direction` (L, w_dim) is added.
 
-    w (N, w_dim): the codes to edit; `regressor`: images -> (N, K) in units of the data's standard deviation.
+    w (N, w_dim): the codes to edit; `regressor`: images -> (N, K) in units of the data's standard deviation; before: what
+    `read` gives without the direction, where that is known.
     """
-    changes = []
-    for part in w.split(batch):
-        w_plus = part[:, None].expand(-1, generator.num_layers, -1)
-        before = regressor(generator.synthesis(w_plus, noise="none").clamp(-1, 1))
-        after = regressor(generator.synthesis(w_plus + strength * direction, noise="none").clamp(-1, 1))
-        changes.append(after - before)
-    return torch.cat(changes).mean(0)
+    before = read(generator, regressor, w) if before is None else before
+    return (read(generator, regressor, w, strength * direction) - before).mean(0)
 
 
 def progress(change: torch.Tensor, asked: torch.Tensor) -> torch.Tensor:
@@ -84,21 +86,25 @@ def choose_rows(generator, regressor, w: torch.Tensor, direction: torch.Tensor, 
     count, wanted, others = generator.num_layers, asked.nan_to_num(), asked == 0
     cuts = sorted({0, 2, *(s.layer for s in generator.spaces), count})
     ranges = [range(count), *(range(a, b) for i, a in enumerate(cuts) for b in cuts[i + 1:])]
-    changes = [effect(generator, regressor, w, to_rows(direction, rows, count), strength) for rows in ranges]
+    before = read(generator, regressor, w)
+    changes = [effect(generator, regressor, w, to_rows(direction, rows, count), strength, before) for rows in ranges]
     moved = [float(progress(change, wanted)) for change in changes]
     scores = [m / (float(change[others].abs().sum()) / max(int(others.sum()), 1) + 0.05) if m >= 0.7 * moved[0] else 0.0
               for m, change in zip(moved, changes)]
     return min((rows for rows, score in zip(ranges, scores) if score >= 0.9 * max(scores)), key=len)
 
 
-def allowed_in(generator, regressor, w: torch.Tensor, direction: torch.Tensor, asked: torch.Tensor,
-               strength: float = 2.0) -> dict[str, float]:
+def allowed_in(generator, regressor, w: torch.Tensor, direction: torch.Tensor, asked: torch.Tensor, strength: float = 2.0,
+               before=None, spaces=None) -> dict[str, float]:
     """A row of Table 3, measured: for each space, the share of the edit's progress that is left when only the rows act
-    that come after the space. direction (L, w_dim); asked (K,) as for `choose_rows`."""
+    that come after the space. direction (L, w_dim); asked (K,) as for `choose_rows`; before: see `effect`; spaces: names of
+    those to measure, the latent one among them; None: all."""
     wanted, shares = asked.nan_to_num(), {}
-    for space in generator.spaces:
+    before = read(generator, regressor, w) if before is None else before
+    for space in (one for one in generator.spaces if spaces is None or one.name in spaces):
         late = direction.clone()
         late[:space.layer] = 0
-        shares[space.name] = float(progress(effect(generator, regressor, w, late, strength), wanted))
+        found = effect(generator, regressor, w, late, strength, before) if late.any() else torch.zeros_like(before[0])
+        shares[space.name] = float(progress(found, wanted))
     first = shares[generator.spaces[0].name]
     return {name: share / first if first else 0.0 for name, share in shares.items()}

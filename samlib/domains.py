@@ -115,7 +115,7 @@ class Domain:
         masks = maps.masks(record["layer_map"], self.spaces)
         options = {"weights": self.weights, "learning_rate": self.learning_rate, "delta_learning_rate": 0.05,
                    **methods.options(method, self.weights)}
-        options |= self._from(start or methods.STARTS.get(method, self.start), images, record["layer_map"], masks)
+        options |= self.begin_at(start or methods.STARTS.get(method, self.start), images, record["layer_map"], masks)
         run = pti if method == "pti" else optimize
         generator = self.generator if classes is None else self.generator.conditioned(classes)
         inversion = run(generator, images, masks, self.metric, steps=self.steps if steps is None else steps, seed=seed,
@@ -167,8 +167,8 @@ class Domain:
             self.encoders[name] = encoders.load(name, folder, self.device)
         return self.encoders[name]
 
-    def _from(self, start, images, layer_map, masks):
-        """The options of `optimize` that begin at `start`."""
+    def begin_at(self, start, images, layer_map, masks):
+        """The options of `optimize` that begin at `start`, as `invert` takes it; masks: those of the layer map."""
         if start is None:
             return {}
         if isinstance(start, str):
@@ -235,8 +235,8 @@ def pick_device(name=None):
         device = torch.device(name)
         torch.empty(0, device=device)
         return device
-    # torch says it in three ways: a name or number it does not know, a build without CUDA, a backend without kernels
-    except (RuntimeError, AssertionError, NotImplementedError):
+    # RuntimeError: a name, number or backend that torch does not know; AssertionError: torch built without CUDA
+    except (RuntimeError, AssertionError):
         raise ValueError(f"no device {str(name)!r} on this machine; cpu always is") from None
 
 

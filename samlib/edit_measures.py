@@ -6,10 +6,10 @@ A regressor reads the factors of a scene from its picture, so this is for built-
 import torch
 from torch import Tensor
 
-from samlib.directions import progress, sample_w
+from samlib.directions import allowed_in, progress, read, sample_w
 from samlib.metrics import kid
 from samlib.scenes import SEGMENTS
-from samlib.training.category import change_asked
+from samlib.training.edits import change_asked
 from samlib.training.factors import FactorRegressor
 from samlib.training.measures import CONCERNED
 
@@ -59,25 +59,13 @@ def left_in_spaces(domain, regressor, names, images: int = 2, seed: int = 0, str
 
     spaces  names of those to measure, the latent one among them; None: all.
 
-    It is what `directions.allowed_in` gives for `images` drawn codes, with the pictures before the edits made once for all.
+    For `images` drawn codes; their pictures before the edits are made once for all.
     """
-    generator = domain.generator
-    w_plus = sample_w(generator, images, seed)[:, None].expand(-1, generator.num_layers, -1)
-
-    def read(codes):
-        return torch.cat([regressor(generator.synthesis(part, noise="none").clamp(-1, 1)) for part in codes.split(16)])
-
-    before, found = read(w_plus), {}
-    for name in names:
-        asked = change_asked(domain.name, name, regressor.names).to(before).nan_to_num()
-        moved = {}
-        for space in (one for one in generator.spaces if spaces is None or one.name in spaces):
-            late = domain.directions[name].clone()
-            late[: space.layer] = 0
-            moved[space.name] = float(progress((read(w_plus + strength * late) - before).mean(0), asked)) if late.any() else 0.0
-        whole = moved[generator.spaces[0].name]
-        found[name] = {space: value / whole if whole else 0.0 for space, value in moved.items()}
-    return found
+    w = sample_w(domain.generator, images, seed)
+    before = read(domain.generator, regressor, w)
+    asked = {name: change_asked(domain.name, name, regressor.names).to(before) for name in names}
+    return {name: allowed_in(domain.generator, regressor, w, domain.directions[name], asked[name], strength, before, spaces)
+            for name in names}
 
 
 def works_in(left: dict[str, dict[str, float]], least: float = 0.5) -> dict[str, list[bool]]:

@@ -9,7 +9,6 @@ GPUs under torchrun; `inversions` takes a part of the images, so that several GP
 import functools
 import os
 import time
-from dataclasses import replace
 
 import torch
 from torch import distributed
@@ -26,7 +25,7 @@ from ..segmenters import SceneSegmenter, Tidy
 from . import biggan, threshold
 from .biggan_evaluate import evaluate_stage
 from .biggan_scenes import scene_data, scene_lesson
-from .category import GAN_SEED, INVERSION_SEED, NETWORK_SEED, TEST_SEED, assigned, scenes, train_predictor_stage, write_json
+from .category import GAN_SEED, INVERSION_SEED, NETWORK_SEED, TEST_SEED, change, scenes, train_predictor_stage, write_json
 from .classifier import evaluate_classifier, train_classifier
 from .factors import FactorRegressor, evaluate_factors, train_factors
 from .predictor import inversion_dataset, load_inversions
@@ -209,10 +208,7 @@ def main(arguments=None):
     parser.add_argument("--part", type=int, default=0)
     parser.add_argument("--parts", type=int, default=1)
     a = parser.parse_args(arguments)
-    profile, changed = PROFILES[a.profile], assigned(a.set)
-    if unknown := [name for name in changed if name not in profile]:
-        parser.error(f"no setting {', '.join(unknown)}; there are {', '.join(profile)}")
-    profile |= changed | {"gan": replace(profile["gan"], **assigned(a.gan))}
+    change(PROFILES[a.profile], parser, a.gan, a.set)
     train(a.out, a.stages, a.profile, a.classes, seconds=a.seconds, done=a.done, start=a.start, part=a.part, parts=a.parts)
 
 

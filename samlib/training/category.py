@@ -245,6 +245,14 @@ def assigned(texts: list[str]) -> dict:
     return {name: ast.literal_eval(value) for name, _, value in (text.partition("=") for text in texts)}
 
 
+def change(profile: dict, parser, gan: list[str], numbers: list[str]):
+    """What --gan and --set say, in `profile`; an unknown name is an error of the command line."""
+    changed = assigned(numbers)
+    if unknown := [name for name in changed if name not in profile]:
+        parser.error(f"no setting {', '.join(unknown)}; there are {', '.join(profile)}")
+    profile |= changed | {"gan": replace(profile["gan"], **assigned(gan))}
+
+
 def main(arguments=None):
     import argparse
 
@@ -262,12 +270,7 @@ def main(arguments=None):
     parser.add_argument("--part", type=int, default=0)
     parser.add_argument("--parts", type=int, default=1)
     a = parser.parse_args(arguments)
-    profile = PROFILES[a.profile]
-    profile["gan"] = replace(profile["gan"], **assigned(a.gan))
-    changed = assigned(a.set)
-    if unknown := [name for name in changed if name not in profile]:
-        parser.error(f"no setting {', '.join(unknown)}; there are {', '.join(profile)}")
-    profile |= changed
+    change(PROFILES[a.profile], parser, a.gan, a.set)
     train(a.category, a.out, a.stages, a.profile, seconds=a.seconds, start=a.start, warm=a.warm, part=a.part, parts=a.parts)
 
 

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import torch
 
-from .. import encode
 from .. import layer_map as maps
 from ..directions import allowed_in, progress, sample_w
 from ..edit import edit
@@ -213,9 +212,7 @@ def starts(run, result, write, count=32, long=1000, short=300):
     tau, domain = run.tau or run.domain.tau, run.domain
     images, layer_map = run.scenes("challenging")[0][:count], run.layer_map("challenging", tau)[:count]
     precision, curves = torch.bfloat16 if images.is_cuda else None, {}
-    first = encode.encode(domain.encoder("sam-encoder"), domain.generator, images, layer_map)
-    used = {name for name, mask in maps.masks(layer_map, domain.spaces).items() if mask.any()}
-    begin = {"start": first.w_plus, "start_deltas": {name: first.deltas[name] for name in used & {*first.deltas}}}
+    begin = domain.begin_at("sam-encoder", images, layer_map, maps.masks(layer_map, domain.spaces))
     for label, steps, options in (("mean", long, {}), ("encoder", short, begin)):
         found = invert(domain, images, layer_map, steps, precision=precision, **options)
         curves[label] = total(found.losses, domain.weights).mean(1)
