@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import torch
 from torch.nn.functional import avg_pool2d
 
-from samlib.training.gan import Settings, train
+from samlib.training.gan import Settings, pace_of, train
 from samlib.training.losses import r1_penalty
 from samlib.training.paired import PairedLoss, warm_up
 
@@ -79,3 +79,11 @@ def test_paired_loss_is_zero_for_equal_images_and_sees_both_views():
         y[changed] = -y[changed]
         plain = (y - x).abs().mean() + (avg_pool2d(y, 8) - avg_pool2d(x, 8)).abs().mean()
         assert float(loss(y, x) - plain) > 0.01
+
+
+def test_judges_slow_down_where_they_have_won():
+    shares = [1.0]
+    for loss in (0.04, 0.01, 0.07, 0.3, 0.3, 0.3):
+        shares.append(pace_of(shares[-1], loss, floor=0.05))
+    assert shares == [1.0, 0.5, 0.25, 0.25, 0.5, 1.0, 1.0]
+    assert pace_of(1 / 64, 0.0, floor=0.05) == 1 / 64

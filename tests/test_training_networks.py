@@ -1,7 +1,9 @@
 import pytest
 import torch
+from tiny import tiny_generator
 
 from samlib.invertibility import InvertibilityPredictor
+from samlib.perceptual import Metric
 from samlib.segmenters import SceneSegmenter
 from samlib.training import loop
 from samlib.training import predictor as training
@@ -109,6 +111,32 @@ def test_the_predictor_learns_maps_of_very_different_size(discs):
     assert found["mse"]["W+"] < maps[:, 0].float().var() and found["mse"]["F4"] < maps[:, 1].float().var()
     with torch.inference_mode():
         assert model(images).shape == (48, 2, 32, 32)
+
+
+def test_the_predictor_goes_on_from_another_which_stays_as_it_is(discs):
+    images, segments, _ = discs
+    maps = torch.nn.functional.avg_pool2d(segments[:, None].float(), 2).repeat(1, 2, 1, 1) * 0.2
+    small = dict(batch=8, device="cpu", progress=False)
+    first, _ = training.train_predictor(images, maps, SPACES, steps=40, learning_rate=5e-3, width=8, decoder=16, low_reduced=8, **small)
+    kept = {name: value.clone() for name, value in first.state_dict().items()}
+    model, _ = training.train_predictor(images, maps, SPACES, steps=1, learning_rate=1e-9, start=first, **small)
+    torch.testing.assert_close(first.state_dict(), kept, rtol=0, atol=0)
+    found = [{n: v for n, v in m.named_parameters()} for m in (first, model)]
+    torch.testing.assert_close(*found, rtol=1e-4, atol=1e-6)
+    assert model.config == first.config
+
+
+def test_first_errors_are_those_of_the_known_codes():
+    generator, metric = tiny_generator(), Metric("st-lpips-alex")
+    w_plus = generator.mapping(torch.randn(3, generator.z_dim))
+    with torch.inference_mode():
+        drawn = generator.synthesis(w_plus, noise="none").clamp(-1, 1)
+        images = loop.as_uint8(drawn.roll(1, 0))
+        found = training.first_errors(generator, metric, images, w_plus, batch=2)
+        expected = metric(drawn, loop.as_float(images), spatial=True)
+    size = generator.resolution // 2
+    assert found.shape == (3, 1, size, size) and found.dtype == torch.float16
+    torch.testing.assert_close(found.float().mean((2, 3))[:, 0], expected.mean((1, 2)), rtol=2e-3, atol=1e-4)
 
 
 @torch.inference_mode()

@@ -32,7 +32,7 @@ from .encoder_recipes import FULL, QUICK
 from .encoders import train_encoders_stage
 from .factors import FactorRegressor, evaluate_factors, train_factors
 from .loop import as_uint8, predict
-from .predictor import evaluate_predictor, inversion_dataset, load_inversions, train_predictor
+from .predictor import evaluate_predictor, first_errors, inversion_dataset, load_inversions, train_predictor
 from .segmenter import evaluate_segmenter, train_segmenter
 from .stages import run_stages
 
@@ -44,12 +44,12 @@ PROFILES = {
                                   warm_up=0.5),
                  metric="st-lpips-vgg", lesson=80_000, scenes=30_000, networks=4_000, network_steps=1200,
                  regressor=8_000, regressor_steps=2500,
-                 inversions=1280, inversion_steps=40, predictor_steps=1200, encoders=FULL, codes=10_000, test=64),
+                 inversions=1280, inversion_steps=40, predictor_lesson=4000, predictor_steps=1200, encoders=FULL, codes=10_000, test=64),
     # A minute on a CPU: it shows that every stage runs, and no more.
     "quick": dict(gan=gan.Settings(resolution=64, channel_base=512, channel_max=32, w_dim=256, judges="stylegan2", noise="none",
                                    images=64, batch=4, lesson=4), metric="st-lpips-alex", lesson=64, scenes=32, networks=16,
-                  network_steps=4, regressor=16, regressor_steps=4, inversions=4, inversion_steps=3, predictor_steps=3,
-                  encoders=QUICK, codes=64, test=2),
+                  network_steps=4, regressor=16, regressor_steps=4, inversions=4, inversion_steps=3,
+                  predictor_lesson=8, predictor_steps=3, encoders=QUICK, codes=64, test=2),
 }
 
 # How the built-in domains invert, as in their domain.json: their W is nearly flat in most directions, where the published
@@ -149,9 +149,18 @@ def inverter(out, profile, device):
 
 
 def train_predictor_stage(category, out, profile, device):
+    """S, first of many scenes drawn from their codes alone, then of the inversions."""
+    generator, metric, _ = inverter(out, profile, device)
+    first, count = profile["inversions"], profile["predictor_lesson"] // 2
+    parts = []
+    for indices, challenging in ((range(first, first + count), False), (range(first + count, first + 2 * count), True)):
+        images = scenes(category, indices, generator.resolution, INVERSION_SEED, device, challenging)[0]
+        parts.append((images, first_errors(generator, metric, images, w_of(generator, category, INVERSION_SEED, indices))))
+    images, errors = (torch.cat(column) for column in zip(*parts))
     data = load_inversions(sorted(out.glob("inversions-*/*.safetensors")))
-    model, history = train_predictor(data["images"], data["error_maps"], data["spaces"], steps=profile["predictor_steps"],
-                                     backbone="resnet18", device=device)
+    options = dict(spaces=data["spaces"], steps=profile["predictor_steps"], device=device)
+    model, _ = train_predictor(images, errors.expand(-1, len(data["spaces"]), -1, -1), backbone="resnet18", **options)
+    model, history = train_predictor(data["images"], data["error_maps"], start=model, **options)
     model.save(out / "predictor.safetensors")
     measured = {"loss": float(history["loss"][-50:].mean())}
     for kind in ("ordinary", "challenging"):

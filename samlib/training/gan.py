@@ -50,6 +50,7 @@ class Settings:
     warm_lr: float = 0.03  # up to 64 px; less in proportion above
     warm_mapping: float = 5.0  # factor of the mapping's learning rate then
     lesson: int = 4000  # steps in which the mapping alone learns what the codes mean
+    judge_floor: float = 0.05  # loss of the judges below which they have won, and slow down
     settle: float = 0.3  # share of the run, at its end, over which the learning rate falls to a tenth
     seed: int = 0
 
@@ -233,6 +234,12 @@ class Training:
         self.warm = warm
 
 
+def pace_of(pace: float, loss: float, floor: float) -> float:
+    """The judges' share of their learning rate. Judges that have won teach nothing, and the generator covers less and
+    less: below the floor the share is halved, above twice the floor doubled, up to 1."""
+    return max(pace / 2, 1 / 64) if loss < floor else min(pace * 2, 1.0) if loss > 2 * floor else pace
+
+
 def train(images: torch.Tensor, out: Path | str, settings: Settings | None = None, seconds: float = float("inf"),
           codes=None, lesson=None, start=None, warm: float = 0.0, report_every: int = 200, on_report=None,
           progress: bool = True) -> Generator:
@@ -273,21 +280,23 @@ def train(images: torch.Tensor, out: Path | str, settings: Settings | None = Non
         return training.ema
     training.capture()
     bar = tqdm(total=settings.images, initial=training.shown, unit="img", disable=not (main and progress))
-    done = torch.zeros([], device=training.device)
+    state, pace = torch.zeros(2, device=training.device), 1.0  # the share of the run that is done, and the judges' loss
     try:
-        while training.shown < settings.images and done < 1:
+        while training.shown < settings.images and state[0] < 1:
             log = training.step()
             bar.update(settings.batch * training.world)
             if training.steps % report_every:
                 continue
-            done.fill_(max(training.shown / settings.images, (time.monotonic() - begin) / seconds))
+            state[0], state[1] = max(training.shown / settings.images, (time.monotonic() - begin) / seconds), log["d_loss"].mean()
             if distributed.is_initialized():
-                distributed.broadcast(done, 0)  # the processes slow down and stop at the same step
-            for adam in (training.g_adam, training.d_adam):
-                adam.rate(min(1.0, 0.1 + 0.9 * (1 - float(done)) / settings.settle))
+                distributed.broadcast(state, 0)  # the processes slow down and stop at the same step
+            done, loss = state.tolist()
+            rate, pace = min(1.0, 0.1 + 0.9 * (1 - done) / settings.settle), pace_of(pace, loss, settings.judge_floor)
+            training.g_adam.rate(rate)
+            training.d_adam.rate(rate * pace)
             if main:
                 row = {k: [round(x, 4) for x in v.flatten().tolist()] for k, v in log.items()}
-                row = {"images": training.shown, "seconds": round(time.monotonic() - begin, 1)} | row
+                row = {"images": training.shown, "seconds": round(time.monotonic() - begin, 1), "pace": pace} | row
                 record(training, row)
     except KeyboardInterrupt:
         pass

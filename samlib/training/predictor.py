@@ -3,6 +3,7 @@
     images -> single-space inversion in every space -> LPIPS error maps -> S
 """
 
+import copy
 import hashlib
 import json
 from pathlib import Path
@@ -103,6 +104,17 @@ def inversion_dataset(
     return files
 
 
+@torch.inference_mode()
+def first_errors(generator, metric, images: Tensor, w_plus: Tensor, *, batch: int = 64, scale: int = 2) -> Tensor:
+    """Error maps before any inversion: of w+ (N, L, D), whatever is known of images (N, 3, R, R), uint8. They cost one pass each,
+    and show S where the generator fails on far more scenes than can be inverted. (N, 1, R / scale, R / scale), fp16."""
+    parts = []
+    for chunk, w in zip(images.split(batch), w_plus.split(batch)):
+        drawn = generator.synthesis(w, noise="none").clamp(-1, 1)
+        parts.append(F.avg_pool2d(metric(drawn, loop.as_float(chunk).to(drawn), spatial=True).float()[:, None], scale).half())
+    return torch.cat(parts)
+
+
 def check_same(path: Path, header: dict[str, str]) -> None:
     with safe_open(path, framework="pt") as file:
         there = file.metadata() or {}
@@ -152,6 +164,7 @@ def train_predictor(
     seed: int = 0,
     device=None,
     progress: bool = True,
+    start: InvertibilityPredictor | None = None,
     **architecture,
 ) -> tuple[InvertibilityPredictor, dict]:
     """Eq. 2: S of images (N, 3, H, W), uint8 or in [-1, 1], regresses their error maps (N, S, h, w) by the l2 loss.
@@ -159,7 +172,8 @@ def train_predictor(
     recipe        "scratch": AdamW, one cycle, which trains from nothing in minutes; "published": SGD 0.9, weight decay
                   5e-4, 1e-4 (x10 off the backbone), poly schedule, for a backbone that brings weights.
     strength      of the photometric augmentation; mild, since the error depends on the pixels.
-    architecture  goes to InvertibilityPredictor (backbone, width, backbone_state, ...).
+    start         an S of the same spaces to go on from, which stays as it is; None: a new one.
+    architecture  goes to InvertibilityPredictor (backbone, width, backbone_state, ...), where no `start` has one.
     Returns S, in evaluation mode, and {"loss": (steps,)}, the mean square error over the variance of each space's maps.
     """
     wanted = (len(images), len(tuple(spaces)))
@@ -168,11 +182,15 @@ def train_predictor(
         raise ValueError(f"error maps {shape} for {wanted[0]} images and {wanted[1]} spaces; wanted one of each")
     device = loop.default_device(device)
     torch.manual_seed(seed)
-    model = InvertibilityPredictor(spaces, **architecture).to(device)
+    model = copy.deepcopy(start) if start else InvertibilityPredictor(spaces, **architecture)
+    model.to(device)
     images, error_maps = loop.as_uint8(images).to(device), error_maps.to(device)
     # The maps of F10 are far smaller than those of W+: each space is learnt in units of its own deviation.
     scale = torch.stack([maps.float().std() for maps in error_maps.unbind(1)]).clamp(min=1e-6).view(-1, 1, 1)
-    start_at(model, torch.stack([maps.float().mean() for maps in error_maps.unbind(1)]) / scale.flatten())
+    if start:
+        scale_heads(model, 1 / scale.flatten())
+    else:
+        start_at(model, torch.stack([maps.float().mean() for maps in error_maps.unbind(1)]) / scale.flatten())
 
     def loss(index: Tensor, random: torch.Generator) -> Tensor:
         x, truth = loop.flip(random, loop.as_float(images[index]), error_maps[index].float())
