@@ -6,9 +6,10 @@ from types import SimpleNamespace
 import torch
 from torch.nn.functional import avg_pool2d
 
-from samlib.training.gan import Settings, pace_of, train
+from samlib.training.gan import Settings, train
 from samlib.training.losses import r1_penalty
 from samlib.training.paired import PairedLoss, warm_up
+from samlib.training.steps import pace_of
 
 
 def test_r1_is_the_squared_gradient():

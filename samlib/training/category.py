@@ -148,19 +148,25 @@ def inverter(out, profile, device):
     return generator, metric, options
 
 
-def train_predictor_stage(category, out, profile, device):
-    """S, first of many scenes drawn from their codes alone, then of the inversions."""
-    generator, metric, _ = inverter(out, profile, device)
+def predictor_lesson(category, out, profile, device, options):
+    """S of many scenes drawn from their codes alone, to begin with; None where the profile wants no such lesson."""
     first, count = profile["inversions"], profile["predictor_lesson"] // 2
+    if not count:
+        return None
+    generator, metric, _ = inverter(out, profile, device)
     parts = []
     for indices, challenging in ((range(first, first + count), False), (range(first + count, first + 2 * count), True)):
         images = scenes(category, indices, generator.resolution, INVERSION_SEED, device, challenging)[0]
         parts.append((images, first_errors(generator, metric, images, w_of(generator, category, INVERSION_SEED, indices))))
     images, errors = (torch.cat(column) for column in zip(*parts))
+    return train_predictor(images, errors.expand(-1, len(options["spaces"]), -1, -1), **options)[0]
+
+
+def train_predictor_stage(category, out, profile, device):
     data = load_inversions(sorted(out.glob("inversions-*/*.safetensors")))
     options = dict(spaces=data["spaces"], steps=profile["predictor_steps"], device=device)
-    model, _ = train_predictor(images, errors.expand(-1, len(data["spaces"]), -1, -1), backbone="resnet18", **options)
-    model, history = train_predictor(data["images"], data["error_maps"], start=model, **options)
+    start = predictor_lesson(category, out, profile, device, options)
+    model, history = train_predictor(data["images"], data["error_maps"], start=start, **options)
     model.save(out / "predictor.safetensors")
     measured = {"loss": float(history["loss"][-50:].mean())}
     for kind in ("ordinary", "challenging"):

@@ -22,7 +22,7 @@ from ..stylegan2 import Generator, default_channels
 from .losses import discriminator_loss, generator_loss, path_length_penalty, r1_penalty, style_mixing
 from .paired import PairedLoss, fill, to_normal, warm_up
 from .projected import ProjectedDiscriminator
-from .steps import FlatAdam, autocast, average, graphed
+from .steps import FlatAdam, autocast, average, graphed, pace_of
 
 
 @dataclass
@@ -232,12 +232,6 @@ class Training:
         self.generator.load_state_dict(state)
         self.ema.load_state_dict(state)
         self.warm = warm
-
-
-def pace_of(pace: float, loss: float, floor: float) -> float:
-    """The judges' share of their learning rate. Judges that have won teach nothing, and the generator covers less and
-    less: below the floor the share is halved, above twice the floor doubled, up to 1."""
-    return max(pace / 2, 1 / 64) if loss < floor else min(pace * 2, 1.0) if loss > 2 * floor else pace
 
 
 def train(images: torch.Tensor, out: Path | str, settings: Settings | None = None, seconds: float = float("inf"),

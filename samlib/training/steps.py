@@ -37,6 +37,12 @@ def average(ema, network, batch: int, shown: int, half_life: int):
     torch._foreach_lerp_(list(ema.parameters()), list(network.parameters()), 1 - keep)
 
 
+def pace_of(pace: float, loss: float, floor: float) -> float:
+    """The judges' share of their learning rate. Judges that have won teach nothing, and the generator covers less and
+    less: below the floor the share is halved, above twice the floor doubled, up to 1."""
+    return max(pace / 2, 1 / 64) if loss < floor else min(pace * 2, 1.0) if loss > 2 * floor else pace
+
+
 class FlatAdam:
     """Adam over one flat gradient, which several GPUs average in a single call."""
 
