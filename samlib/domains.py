@@ -224,7 +224,7 @@ def load(name, device=None):
         or (named(settings["segmenter"], device) if "segmenter" in settings else None),
         {name: found[name].to(device) for name in sorted(found, key=[*strengths, *found].index)},  # as listed there
         strengths, settings.get("tau", 0.225), settings.get("steps", 200), Weights(**settings.get("weights", {})),
-        settings.get("learning_rate", 0.05), folder)
+        settings.get("learning_rate", 0.05), folder, start=settings.get("start"))
 
 
 def pick_device(name=None):

@@ -83,6 +83,8 @@ def run(jobs, out=None, workers=1, progress=True) -> list[str]:
     out  folder for executed notebooks and their states; None: outputs/reproduce.
     """
     out = Path(out or paths.OUTPUTS / "reproduce")
+    if workers > 1:  # threads that wait for a core another notebook holds cost more than they give
+        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
     with ThreadPoolExecutor(workers) as pool:  # each notebook is a process of its own
         failed = list(tqdm(pool.map(lambda job: run_one(job, out), jobs), total=len(jobs), desc="notebooks", disable=not progress))
     for folder in {figures_of(job) for job in jobs}:

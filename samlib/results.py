@@ -21,8 +21,8 @@ the verdict.
 - The paper's generators are those of LSUN and FFHQ. Those here were trained on rendered scenes, and are measured on scenes that hold what
   they hardly ever saw. So the order of methods, spaces and settings is compared, not the values. LPIPS here is ST-LPIPS.
 - **full**: the notebook's full profile, in `figures/`. **training**: measured when the networks were trained, in `figures/training/`.
-- **quick run only**: no full run is there. A quick run has very few images and steps, and where it says "from the scene's code" it
-  begins at the code that a scene was drawn from. It shows that the claim can be judged, and is weak evidence for it or against it.
+- **quick run only**: no full run is there. A quick run has very few images and steps. It shows that the claim can be judged, and is
+  weak evidence for it or against it.
   `make reproduce` makes these files, in `outputs/figures/`; `python -m samlib reproduce --profile full` makes the full ones.
 - **not run**: no run has the numbers. Nothing is assumed.
 - Where a claim does not agree, the verdict says why, as it was found for the weights of that run; *not known* where it was not found.
@@ -91,7 +91,7 @@ def setting(how: dict) -> str:
     """Such as "64 images, 100 steps"."""
     how = ({"images": 1} if "first" in how else {}) | how
     found = [f"{how[key]} {key.removesuffix('s') if how[key] == 1 else key}" for key in ("images", "inverted", "steps") if key in how]
-    return ", ".join(found) + ", from the scene's code" * bool(how.get("known_start"))
+    return ", ".join(found)
 
 
 def weights_of(digests: dict | None, domain: str) -> str:

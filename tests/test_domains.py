@@ -168,8 +168,9 @@ def test_shipped_descriptions_are_whole():
     """Every domain in data/: its settings are known ones, and each direction has a range that contains 0."""
     for name in samlib.domains():
         settings = json.loads((paths.DATA / name / "domain.json").read_text())
-        assert set(settings) <= {"tau", "metric", "steps", "learning_rate", "weights", "strengths"}
+        assert set(settings) <= {"tau", "metric", "steps", "learning_rate", "start", "weights", "strengths"}
         domain = samlib.load(name, "cpu")
+        assert domain.start == settings.get("start") and (domain.start is None or domain.encoder(domain.start))
         assert domain.predictor and domain.segmenter and len(domain.directions) >= 4
         assert set(domain.strengths) <= set(domain.directions)
         assert all(low < 0 < high for low, high in map(domain.range_of, domain.directions))

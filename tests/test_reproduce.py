@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 
 import nbformat
 import pytest
@@ -55,6 +56,18 @@ def test_a_failure_is_reported_and_the_others_run_once(folder, tmp_path, monkeyp
     assert len(failed) == 1 and "fig02_second.ipynb, cell" in failed[0] and "too many" in failed[0]
     assert (out / "fig10_tenth" / "fig10_tenth.ipynb").is_file()
     assert len(reproduce.run(jobs, out, progress=False)) == 1 and ran == ["fig02_second", "fig10_tenth", "fig02_second"]
+
+
+def test_notebooks_side_by_side_share_the_cores(folder, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(reproduce.os, "cpu_count", lambda: 6)
+    monkeypatch.setattr(notebooks, "run", lambda path, out, *a, **k: seen.append(os.environ["OMP_NUM_THREADS"]) or out / path.name)
+    for given in (None, "5"):
+        monkeypatch.setenv("OMP_NUM_THREADS", given or "0")
+        if not given:
+            monkeypatch.delenv("OMP_NUM_THREADS")
+        assert reproduce.run(reproduce.plan(only=["fig10"], folder=folder), tmp_path / str(given), workers=2, progress=False) == []
+    assert seen == ["3", "5"]  # what the user has set stays
 
 
 def test_what_decides_a_result_decides_whether_it_is_made_again(folder):

@@ -75,11 +75,11 @@ def test_a_number_that_a_run_has_not_is_named_and_not_assumed(folders):
 
 
 def test_a_quick_run_says_so_and_a_full_one_comes_before_it(folders):
-    record(folders[1], "fig03", {"psnr": {"W+": 15.0, "F4": 16.0}}, images=1, inverted=1, steps=14, known_start=True)
+    record(folders[1], "fig03", {"psnr": {"W+": 15.0, "F4": 16.0}}, images=1, inverted=1, steps=14)
     row = row_of(results.rows(*folders), RISES)
     assert results.verdict(row) == "agrees (quick run only)"
     line, = [line for line in results.table([row]) if line.startswith("| Figure 3")]
-    assert "quick, 1 image, 1 inverted, 14 steps, from the scene's code; `outputs/figures/fig03-cars.json`" in line
+    assert "quick, 1 image, 1 inverted, 14 steps; `outputs/figures/fig03-cars.json`" in line
     record(folders[0], "fig03", {"psnr": {"W+": 19.0, "F4": 18.0}}, profile="full")
     assert "quick" not in results.verdict(row_of(results.rows(*folders), RISES))
 

@@ -191,6 +191,11 @@ def test_the_stage_makes_a_domain_whose_encoders_work(tiny_folder, tmp_path, mon
     measured = json.loads((folder / "encoders.json").read_text())
     assert measured["tau"] == 0.2 and len(measured["taus"]) == 2 and {*measured["training"]} == {*encode.ENCODERS}
     assert {*measured["challenging"]} == {*measured["ordinary"]} == {*encode.ENCODERS}
+    monkeypatch.setattr(encoders, "predicted_maps", None)  # all are there: nothing of the training is needed, and they are measured anew
+    (folder / "domain.json").write_text(json.dumps({"tau": 0.1, "metric": "st-lpips-alex"}))
+    encoders.train_encoders_stage("cars", folder, profile, torch.device("cpu"))
+    again = json.loads((folder / "encoders.json").read_text())
+    assert again["tau"] == 0.1 and all(again[key] == measured[key] for key in ("taus", "training"))
 
 
 def test_statistics_are_sampled_only_where_they_have_a_weight(course):

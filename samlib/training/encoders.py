@@ -58,7 +58,7 @@ def evaluate_encoders(domain, images: dict[str, Tensor], methods=tuple(encode.EN
 
 def train_encoders(course: Course, out, **metadata) -> dict:
     """All four, in order, each into its file in the folder `out` when it is done; what is there is not made again, and what
-    builds on another builds on its file. Returns for each {"loss": the mean of every tenth of the steps, "seconds", ...}."""
+    builds on another builds on its file. Returns what `trained` gives."""
     out, made = Path(out), {}
     recipes = {"e4e": train_e4e, "sam-encoder": lambda c: train_sam(c, made["e4e"]),
                "restyle-e4e": lambda c: train_restyle(c, "e4e", made["e4e"]), "restyle-psp": lambda c: train_restyle(c, "psp", made["e4e"])}
@@ -71,24 +71,33 @@ def train_encoders(course: Course, out, **metadata) -> dict:
             weights.save(encoder, file, seconds=round(time.monotonic() - begin, 1), **curves, **metadata)
             print(name, json.dumps(curves), flush=True)
         made[name] = encode.load(name, out, course.images.device)
-    return {name: {key: encoder.metadata[key] for key in ("lesson", "loss", "seconds") if key in encoder.metadata}
-            for name, encoder in made.items()}
+    return trained(out)
+
+
+def trained(out) -> dict:
+    """{encoder: {"loss": the mean of every tenth of the steps, "seconds", "taus", ...}}, as the files in `out` have it."""
+    headers = {name: encode.load(name, out).metadata for name in encode.ENCODERS}
+    return {name: {key: header[key] for key in ("lesson", "loss", "seconds", "taus") if key in header} for name, header in headers.items()}
 
 
 def train_encoders_stage(category, out, profile, device):
-    """A stage of `category.train`: needs generator, predictor and segmenter, and writes the encoders and encoders.json."""
+    """A stage of `category.train`: needs generator, predictor and segmenter, and writes the encoders, those that are not there, and
+    encoders.json, what they reach at the domain's tau."""
     from .category import INVERSION, TEST_SEED, scenes, write_json  # which knows this module in its turn
     from .evaluate import load
 
-    settings, domain = profile.get("encoders", FULL), load(out, device, profile["metric"])
-    known = (Path(out) / "domain.json").is_file()
-    half, size = settings.scenes // 2, domain.generator.resolution
-    images = torch.cat([scenes(category, range(half), size, SEED, device, challenging)[0] for challenging in (False, True)])
-    maps, taus = predicted_maps(domain, images, torch.linspace(*settings.shares, settings.taus))
-    course = Course(domain.generator, domain.metric, images, maps, domain.weights if known else INVERSION["weights"], settings)
-    report = train_encoders(course, out, taus=taus)
+    out, settings, domain = Path(out), profile.get("encoders", FULL), load(out, device, profile["metric"])
+    known = (out / "domain.json").is_file()
+    if not all(encode.find(name, out).is_file() for name in encode.ENCODERS):
+        half, size = settings.scenes // 2, domain.generator.resolution
+        images = torch.cat([scenes(category, range(half), size, SEED, device, challenging)[0] for challenging in (False, True)])
+        maps, taus = predicted_maps(domain, images, torch.linspace(*settings.shares, settings.taus))
+        course = Course(domain.generator, domain.metric, images, maps, domain.weights if known else INVERSION["weights"], settings)
+        train_encoders(course, out, taus=taus)
+    report = trained(out)
+    taus = report["sam-encoder"]["taus"]
     tau = domain.tau if known else taus[len(taus) // 2]
-    test = {kind: scenes(category, range(4 * profile["test"]), size, TEST_SEED, device, kind == "challenging")[0]
+    test = {kind: scenes(category, range(4 * profile["test"]), domain.generator.resolution, TEST_SEED, device, kind == "challenging")[0]
             for kind in ("challenging", "ordinary")}
     measured = evaluate_encoders(domain, test, tau=tau)
-    write_json(Path(out) / "encoders.json", {"taus": taus, "tau": tau, "training": report, **measured})
+    write_json(out / "encoders.json", {"taus": taus, "tau": tau, "training": report, **measured})
