@@ -274,9 +274,9 @@ def train(images: torch.Tensor, out: Path | str, settings: Settings | None = Non
         return training.ema
     training.capture()
     bar = tqdm(total=settings.images, initial=training.shown, unit="img", disable=not (main and progress))
-    state, pace = torch.zeros(2, device=training.device), 1.0  # the share of the run that is done, and the judges' loss
+    done, pace, state = 0.0, 1.0, torch.zeros(2, device=training.device)  # the share of the run that is done, and the judges' loss
     try:
-        while training.shown < settings.images and state[0] < 1:
+        while training.shown < settings.images and done < 1:
             log = training.step()
             bar.update(settings.batch * training.world)
             if training.steps % report_every:
