@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from samlib import encode, paths
+from samlib import encode, methods, paths
 from samlib.inversion import BATCHED, BY_NAME, Inversion
 
 CODE = ("baselines", "domains", "encode", "encoder_networks", "features", "inversion", "invertibility", "irse", "layer_map",
@@ -102,7 +102,7 @@ def parts_of(domain, method: str, options: dict) -> dict[str, str]:
     wanted = {"generator": domain.generator, "metric": domain.metric}
     if method in ("sam", "sam-encoder") and options.get("layer_map") is None:
         wanted |= {"predictor": domain.predictor, "segmenter": domain.segmenter}
-    start = options.get("start") or {"hybrid-e4e": "e4e"}.get(method, domain.start)
+    start = None if method in encode.ENCODERS else options.get("start") or methods.STARTS.get(method, domain.start)
     for name in {method, start if isinstance(start, str) else None} & {*encode.ENCODERS}:
         wanted[name] = domain.encoder(name)
     return {name: of_module(part) for name, part in sorted(wanted.items()) if part is not None}

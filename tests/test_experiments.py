@@ -127,3 +127,10 @@ def test_comments_and_docstrings_do_not_change_what_code_does(tmp_path):
         file.write_text(text)
     first, second, third = map(kept.code_digest, files)
     assert first == second != third
+
+
+def test_a_key_has_the_encoders_that_the_call_reads_and_no_other(tiny):
+    tiny.start, tiny.encoders = "sam-encoder", {name: torch.nn.Linear(1, 1) for name in ("e4e", "sam-encoder")}
+    read = {method: {*kept.parts_of(tiny, method, {})} & {*tiny.encoders} for method in ("sam", "w+", "w", "pti", "hybrid-e4e", "e4e")}
+    assert read == {"sam": {"sam-encoder"}, "w+": {"sam-encoder"}, "w": set(), "pti": set(), "hybrid-e4e": {"e4e"}, "e4e": {"e4e"}}
+    assert "e4e" in kept.parts_of(tiny, "w", {"start": "e4e"})

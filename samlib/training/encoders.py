@@ -14,6 +14,7 @@ from .. import encode, layer_map, weights
 from ..metrics import psnr
 from . import loop
 from .encoder_recipes import FULL, QUICK, Course, Settings, train_e4e, train_restyle, train_sam
+from .records import metadata
 
 __all__ = ["FULL", "QUICK", "Course", "Settings", "evaluate_encoders", "train_encoders", "train_encoders_stage"]
 
@@ -46,13 +47,15 @@ def evaluate_encoders(domain, images: dict[str, Tensor], methods=tuple(encode.EN
     result = {}
     for kind, x in images.items():
         for method in methods:
-            begin, rows = time.monotonic(), []
+            seconds, rows = 0.0, []
             for chunk in loop.as_float(x).split(batch):
+                begin = time.monotonic()
                 found = domain.invert(chunk, method, tau=tau if method == "sam-encoder" else None)
-                rows.append(torch.stack([psnr(found.images, found.inputs), domain.metric(found.images, found.inputs)]).cpu())
+                decibel = psnr(found.images, found.inputs).cpu()  # waits for the device
+                seconds += time.monotonic() - begin
+                rows.append(torch.stack([decibel, domain.metric(found.images, found.inputs).cpu()]))
             decibel, distance = torch.cat(rows, 1).mean(1).tolist()
-            seconds = (time.monotonic() - begin) / len(x)
-            result.setdefault(kind, {})[method] = {"psnr": decibel, "lpips": distance, "seconds": round(seconds, 4)}
+            result.setdefault(kind, {})[method] = {"psnr": decibel, "lpips": distance, "seconds": round(seconds / len(x), 4)}
     return result
 
 
@@ -76,7 +79,7 @@ def train_encoders(course: Course, out, **metadata) -> dict:
 
 def trained(out) -> dict:
     """{encoder: {"loss": the mean of every tenth of the steps, "seconds", "taus", ...}}, as the files in `out` have it."""
-    headers = {name: encode.load(name, out).metadata for name in encode.ENCODERS}
+    headers = {name: metadata(Path(out) / f"{name}.safetensors") for name in encode.ENCODERS}
     return {name: {key: header[key] for key in ("lesson", "loss", "seconds", "taus") if key in header} for name, header in headers.items()}
 
 
