@@ -125,7 +125,9 @@ def test_ctrl_c_before_anything_is_reached_leaves_nothing(capsys, tiny_folder, p
 def test_ctrl_c_while_optimizing_writes_the_early_result(tiny_folder, photo, tmp_path):
     command = [sys.executable, "-m", "samlib", "invert", photo, "--domain", tiny_folder, "--out", tmp_path / "out",
                "--steps", "1000000", "--device", "cpu"]
+    # SIG_DFL: a shell starts what runs in its background with SIGINT ignored, and that would be inherited
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                          preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
                           env={**os.environ, "OMP_NUM_THREADS": "1"}) as process:
         seen = ""
         while not re.search("[1-9]/1000000", seen) and process.poll() is None:  # until the bar has moved
