@@ -15,8 +15,8 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from .inversion import Inversion
-from .objective import Weights, reconstruction_loss
-from .optimize import at_size, optimize, seen
+from .objective import Weights
+from .optimize import Clamp, Reconstruction, at_size, optimize
 
 PIVOT_STEPS, TUNING_STEPS = 450, 350  # as published
 
@@ -66,7 +66,7 @@ def pti(generator, images: Tensor, masks: dict, metric, *, steps: int = PIVOT_ST
     pivot = optimize(generator, images, {}, metric, steps=steps, seed=seed, valid=valid, progress=progress,
                      precision=precision, **options)
     count = round(steps * TUNING_STEPS / PIVOT_STEPS) if tuning_steps is None else tuning_steps
-    size = options.get("loss_size") or min(generator.resolution // 2, 256)
+    size = options.get("loss_size")
     bar = tqdm(total=count * len(pivot), desc="tuning", disable=not progress or not count)
     with torch.inference_mode(False), torch.enable_grad():
         runs = [tune(generator, one, metric, count, tuning_rate, locality, seed, size, None if valid is None else valid[i:i + 1],
@@ -85,25 +85,21 @@ def pti(generator, images: Tensor, masks: dict, metric, *, steps: int = PIVOT_ST
 def tune(generator, pivot: Inversion, metric, steps, rate, locality, seed, size, valid=None, precision=None, bar=None):
     """Fine-tune a copy of the synthesis network to one image -> (name of a weight -> its change in 16 bits, losses (steps, 1)).
 
+    size: of the loss, None: that of `Reconstruction`; what shall stay as it is, is compared at the first of these.
     Ctrl-C ends it early with what has been reached."""
     tuned = copy.deepcopy(generator).requires_grad_(False)
     weights = dict(tuned.synthesis_network.named_parameters())
-    valid = None if valid is None else valid.to(pivot.inputs, copy=True)
-    shares = None if valid is None else at_size(valid, size)
-    x, w_plus = seen(pivot.inputs.clone(), size, valid, shares), pivot.w_plus.clone()
-    adam = torch.optim.Adam([weight.requires_grad_() for weight in weights.values()], rate, fused=x.is_cuda)
+    reconstruction, w_plus = Reconstruction(pivot.inputs.clone(), Weights(), metric, valid, size), pivot.w_plus.clone()
+    adam = torch.optim.Adam([weight.requires_grad_() for weight in weights.values()], rate, fused=w_plus.is_cuda)
     random = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        features = metric.features(x)
     history = {"l2": [], "lpips": []}
     try:
-        for _ in range(steps):
-            with torch.autocast(x.device.type, precision) if precision else nullcontext():
-                x_hat = seen(tuned.synthesis(w_plus, noise=pivot.noise).clamp(-1, 1), size, valid, shares)
-                terms = reconstruction_loss(x, x_hat, Weights(), metric, features, shares)
+        for step in range(steps):
+            with torch.autocast(w_plus.device.type, precision) if precision else nullcontext():
+                terms = reconstruction(Clamp.apply(tuned.synthesis(w_plus, noise=pivot.noise)), (step + 0.5) / steps)
                 loss = (terms["l2"] + terms["lpips"]).sum()
                 if locality.l2 or locality.lpips:
-                    loss = loss + locality.loss(generator, tuned, w_plus, metric, random, size)
+                    loss = loss + locality.loss(generator, tuned, w_plus, metric, random, reconstruction.sizes["lpips"][0])
             adam.zero_grad()
             loss.backward()
             adam.step()

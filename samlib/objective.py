@@ -133,7 +133,7 @@ class WStatistics:
             raise ValueError(f"mean {mean!r}; want 'converted' or 'published'")
         device = generator.w_avg.device
         z = torch.randn(n, generator.z_dim, generator=torch.Generator().manual_seed(seed))
-        w = torch.cat([generator.mapping(part.to(device))[:, 0].cpu() for part in z.split(batch)])
+        w = torch.cat([generator.mapping(part.to(generator.w_avg))[:, 0].cpu() for part in z.split(batch)])
         w_hat = convert(w)
         mu = w_hat.mean(0) if mean == "converted" else convert(double(w).mean(0))
         return cls(mu, torch.linalg.pinv(w_hat.t().cov(), hermitian=True)).to(device)

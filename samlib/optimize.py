@@ -10,6 +10,7 @@ averaged, and Adam treats every number by itself.
 
 import math
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -53,7 +54,7 @@ def optimize(
     start_deltas  space name -> delta_f (N, C, h, w) to start from; those left out start from 0.
     shared_w      one w for all rows: inversion in W.
     noise         "none" or "const", for the generator.
-    loss_size     side of the images that the loss compares; None: half of R or 256, whichever is smaller.
+    loss_size     side of the images that the loss compares; None: that of `Reconstruction`.
     valid         (N, 1, R, R), 1 where an image is and 0 where it was padded: what is there costs nothing, and the
                   images of both are compared with grey (0) in its place; None: everything counts.
     statistics    of w, for Eq. 6; None: sampled with `seed` (nothing else here is random).
@@ -63,7 +64,6 @@ def optimize(
     Ctrl-C, or a KeyboardInterrupt from the callback, ends the loop early and what has been reached is returned.
     """
     _check(generator, images, masks, start, weights, metric, noise, valid)
-    size = loss_size or min(generator.resolution // 2, 256)
     # What was made in inference mode cannot be trained with; copies made outside of it can.
     with torch.inference_mode(False), torch.enable_grad(), _frozen(generator, metric):
         device = generator.w_avg.device
@@ -72,17 +72,13 @@ def optimize(
         generator = with_classes(generator, images) if start is None else generator
         phi = Phi(generator, len(images), masks, start, start_deltas, shared_w, noise)
         prior = latent_prior(generator, weights, statistics, seed)
-        valid = None if valid is None or (valid == 1).all() else valid.to(images, copy=True)
-        shares = None if valid is None else at_size(valid, size)
-        x = seen(images, size, valid, shares)
-        with torch.no_grad():
-            features = metric.features(x) if weights.lpips else None
+        reconstruction = Reconstruction(images, weights, metric, valid, loss_size)
 
-        def objective():
-            """x_hat and the terms of Eq. 5-7."""
+        def objective(t):
+            """x_hat and the terms of Eq. 5-7, at the share t in (0, 1) of the run."""
             with torch.autocast(device.type, precision) if precision else nullcontext():
                 x_hat = phi.form()
-                terms = reconstruction_loss(x, seen(x_hat, size, valid, shares), weights, metric, features, shares)
+                terms = reconstruction(x_hat, t)
             return x_hat, terms | prior(phi.rows) | f_loss(phi.deltas, weights)
 
         rates = learning_rate, learning_rate if delta_learning_rate is None else delta_learning_rate
@@ -103,7 +99,7 @@ class Phi:
         self.deltas = {}
         for space in generator.spaces:
             if space.name in masks:
-                zero = torch.zeros(n, space.channels, space.resolution, space.resolution, device=device)
+                zero = generator.w_avg.new_zeros(n, space.channels, space.resolution, space.resolution)
                 self.deltas[space.name] = (start_deltas or {}).get(space.name, zero).to(device, copy=True)
         if unused := {*(start_deltas or {})} - {*self.deltas}:
             raise ValueError(f"start_deltas has {', '.join(sorted(unused))}, which no mask uses; leave it out")
@@ -123,7 +119,7 @@ class Phi:
 
     def form(self) -> Tensor:
         """x_hat (N, 3, H, W) of Eq. 3-4, clamped to [-1, 1]."""
-        return self.generator.synthesis(self.w_plus, self.deltas, self.masks, self.noise).clamp(-1, 1)
+        return Clamp.apply(self.generator.synthesis(self.w_plus, self.deltas, self.masks, self.noise))
 
     @torch.no_grad()
     def inversion(self, inputs: Tensor, losses: dict[str, Tensor]) -> Inversion:
@@ -148,9 +144,10 @@ def descend(phi, objective, weights, steps, rates, callback, callback_every, pro
     history = []
     try:
         for step in tqdm(range(steps), desc="inverting", disable=not progress):
+            t = (step + 0.5) / steps
             for group in adam.param_groups:
-                group["lr"] = group["rate"] * schedule((step + 0.5) / steps)
-            x_hat, terms = objective()
+                group["lr"] = group["rate"] * schedule(t)
+            x_hat, terms = objective(t)
             adam.zero_grad()
             total(terms, weights).sum().backward()
             adam.step()
@@ -177,6 +174,55 @@ def with_classes(generator, images: Tensor):
         raise ValueError("no classes: give generator.conditioned(classes), a start that has them, or set generator.classify")
     with torch.no_grad():
         return generator.conditioned(generator.classify(images))
+
+
+class Clamp(torch.autograd.Function):
+    """x.clamp(-1, 1), with the gradient that leads what is outside back inside; that of torch is 0 there, and a pixel that
+    F10 has once driven out would stay white."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x.clamp(-1, 1)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        (x,) = ctx.saved_tensors
+        further = ((x > 1) & (gradient < 0)) | ((x < -1) & (gradient > 0))
+        return gradient.masked_fill(further, 0)
+
+
+class Reconstruction:
+    """L_rec (Eq. 5) of what is formed against `images` (N, 3, R, R), during a run.
+
+    l2 is taken at R, LPIPS at half of it and, in the last FINE of the run, in which the rates fall, at R; nothing at more than
+    256, as published, which of 512 px on is the only size. At half size alone LPIPS does not see noise of single pixels, and
+    F10 can make it; at R all along a run costs about twice as much.
+    valid (N, 1, R, R): see `optimize`. size: the only size, instead.
+    """
+
+    FINE = 0.25
+
+    def __init__(self, images: Tensor, weights: Weights, metric=None, valid=None, size: int | None = None):
+        self.weights, self.metric = weights, metric
+        self.valid = None if valid is None or (valid == 1).all() else valid.to(images, copy=True)
+        side = images.shape[-1]
+        coarse, fine = (size, size) if size else (min(side // 2, 256), min(side, 256))
+        self.sizes = {"l2": (fine, fine), "lpips": (coarse, fine)}
+        self.shares = {s: None if self.valid is None else at_size(self.valid, s) for s in {coarse, fine}}
+        self.x = {s: seen(images, s, self.valid, self.shares[s]) for s in {coarse, fine}}
+        with torch.no_grad():
+            self.features = {s: metric.features(x) for s, x in self.x.items()} if weights.lpips else {}
+
+    def __call__(self, x_hat: Tensor, t: float) -> dict[str, Tensor]:
+        """The terms of Eq. 5 for x_hat (N, 3, R, R) at the share t of the run."""
+        terms = {}
+        for term, sizes in self.sizes.items():
+            s = sizes[t > 1 - self.FINE]
+            alone = replace(self.weights, **{other: 0.0 for other in self.sizes if other != term})
+            terms |= reconstruction_loss(self.x[s], seen(x_hat, s, self.valid, self.shares[s]), alone, self.metric,
+                                         self.features.get(s), self.shares[s])
+        return terms
 
 
 def at_size(images: Tensor, size: int) -> Tensor:

@@ -6,7 +6,9 @@ import matplotlib.pyplot as plt
 import torch
 
 from samlib import figures
+from samlib.optimize import Reconstruction
 
+LATE = 2.0  # times as long as a step at half size (benchmarks/inversion.py, on a CPU)
 STYLES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))  # apart without colours, too
 
 
@@ -26,11 +28,12 @@ class Curve:
 def curve(inversion, seconds) -> Curve:
     """From the history of the squared error, at the size at which the loss compares images, and the time of each image.
 
-    Steps of one method take equally long, so the k-th of K ends at k / K of the time.
+    Steps of one method take equally long, but for those at its end in which LPIPS is at full size, where that is another.
     """
     psnr = (10 * torch.log10(4 / inversion.losses["l2"])).mean(1)
-    whole = sum(seconds) / len(seconds)
-    return Curve(torch.arange(1, len(psnr) + 1) / len(psnr) * whole, psnr)
+    late = (torch.arange(len(psnr)) + 0.5) / len(psnr) > 1 - Reconstruction.FINE
+    done = torch.where(late, LATE if inversion.images.shape[-1] <= 256 else 1.0, 1.0).cumsum(0)
+    return Curve(done / done[-1] * sum(seconds) / len(seconds), psnr)
 
 
 def point(psnr: torch.Tensor, seconds) -> Curve:

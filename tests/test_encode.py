@@ -228,6 +228,7 @@ def test_the_optimizer_starts_where_the_encoder_ended(with_encoders, images):
     encoded = domain.invert(images, "sam-encoder", tau=torch.tensor([-1.0, 9.0, 0.2]))
     size = domain.generator.resolution // 2
     want = reconstruction_loss(at_size(images, size), at_size(encoded.images, size), domain.weights, domain.metric)
+    want["l2"] = (images - encoded.images).square().mean((1, 2, 3))  # at full size from the first step on
     want |= w_loss(encoded.w_plus, domain.weights) | f_loss(encoded.deltas, domain.weights)
     by_name, by_record = (
         domain.invert(images, tau=torch.tensor([-1.0, 9.0, 0.2]), start=start, steps=2, progress=False)

@@ -49,6 +49,13 @@ def test_a_start_from_the_encoder_is_where_the_encoder_ends(folder, tmp_path, mo
     assert result["encoder"]["psnr"] != result["mean"]["psnr"]
 
 
+def test_what_is_around_a_segment_by_hand():
+    region = torch.zeros(1, 64, 64, dtype=torch.bool)
+    region[0, 20:30, 40] = True
+    found = measures.grown(region)[0].nonzero()
+    assert found.min(0).values.tolist() == [14, 34] and found.max(0).values.tolist() == [35, 46]  # 64 * 24 / 256 = 6
+
+
 def test_all_parts(folder, tmp_path):
     assert call(folder, tmp_path / "all.json") == 0
     found = json.loads((tmp_path / "all.json").read_text())
@@ -58,7 +65,8 @@ def test_all_parts(folder, tmp_path):
     assert found["tau"]["tau"] in [row["tau"] for row in rows]
     # Neither size nor trees: nothing to read the effect of these edits with.
     assert all("skipped" in found["edits"][name] for name in ("wheels", "colour"))
-    assert found["edits"]["size"]["w+"]["change_all"] != 0
+    size = found["edits"]["size"]
+    assert size["w+"]["change_all"] != 0 and size["with_room"] <= size["images"]
     assert max(found["laws"]["images_float64"], found["laws"]["w_plus_float64"]) < 1e-9
     files = {file.name for file in tmp_path.glob("*.jpg")}
     assert files == {"all-edit-size.jpg", "all-edit-trees.jpg", "all-methods.jpg"}

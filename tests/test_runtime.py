@@ -1,6 +1,7 @@
 """Curves of PSNR over time: their values, and who is ahead at the same time."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,10 +11,14 @@ from samlib.runtime import Curve, curve, lead, point, show_runtime
 
 
 def test_a_curve_is_the_history_over_the_time():
-    inversion = Inversion(torch.zeros(2, 3, 4), torch.zeros(2, 3, 8, 8), losses={"l2": torch.tensor([[4.0, 0.4], [0.4, 0.04]])})
-    found = curve(inversion, [3.0, 5.0])
-    assert found.seconds.tolist() == [2.0, 4.0] and found.psnr.tolist() == pytest.approx([5.0, 15.0])
-    assert math.isnan(found.at(1.9)) and found.at(2.0) == pytest.approx(5.0) and found.at(3.9) == pytest.approx(5.0)
+    l2 = torch.tensor([[4.0, 0.4], [0.4, 0.04], [0.4, 0.04], [0.04, 0.004]])
+    inversion = Inversion(torch.zeros(2, 3, 4), torch.zeros(2, 3, 8, 8), losses={"l2": l2})
+    found = curve(inversion, [4.0, 6.0])
+    assert found.seconds.tolist() == [1.0, 2.0, 3.0, 5.0]  # the last is at full size
+    assert found.psnr.tolist() == pytest.approx([5.0, 15.0, 15.0, 25.0])
+    assert math.isnan(found.at(0.9)) and found.at(1.0) == pytest.approx(5.0) and found.at(4.9) == pytest.approx(15.0)
+    large = replace(inversion, images=torch.zeros(2, 3, 512, 512))
+    assert curve(large, [3.0, 5.0]).seconds.tolist() == [1.0, 2.0, 3.0, 4.0]  # all its steps are at one size
 
 
 def test_the_lead_is_over_the_best_of_the_others_while_all_run():

@@ -5,6 +5,7 @@ import copy
 from dataclasses import replace
 
 import torch
+import torch.nn.functional as F
 
 from .. import layer_map as maps
 from ..directions import allowed_in, progress, sample_w
@@ -23,6 +24,7 @@ PAPER_TAU = 0.225
 GAIN, RATIO = 4.0, 0.7  # SAM over W+ on challenging scenes: dB of PSNR at least, and LPIPS at most
 STRENGTH = 2.0  # of the edits, in standard deviations of the factor
 ALLOWED = 0.5  # share of an edit that a space has to leave for Table 3 to tick it
+ROOM = 24 / 256  # of the side: how far from its segment an edit may move an outline
 SMALLEST = 0.002  # share of an image below which nobody sees the segment that an edit is about
 # Classes that an edit is about; those of None are for all the edits without an entry.
 CONCERNED = {"cars": {"trees": ("tree",), "buildings": ("building",), None: ("car", "window", "wheel")},
@@ -55,6 +57,12 @@ def distance_maps(metric, x, y, batch=16):
 def inside(values, region):
     """Mean of values (N, H, W) over a region of each image; NaN where an image has none of it. (N,)."""
     return (values * region).flatten(1).sum(1) / region.flatten(1).sum(1)
+
+
+def grown(region):
+    """A region (N, R, R) and what is within ROOM of it."""
+    reach = round(ROOM * region.shape[-1])
+    return F.max_pool2d(region.float(), 2 * reach + 1, 1, reach) > 0
 
 
 def measure(run, kind, method):
@@ -152,13 +160,15 @@ def edits(run, result, write):
         spaces = allowed_in(run.domain.generator, regressor, sample_w(run.domain.generator, 64), direction, asked)
         permits = torch.tensor([share >= ALLOWED for share in spaces.values()], device=run.domain.device)[layer_map]
         allowed = (inside(permits.float(), region) > 0.5) & (region.flatten(1).float().mean(1) > SMALLEST)
-        row = result[name] = {"images": int(allowed.sum()), "spaces": spaces}
+        room = allowed & (inside(permits.float(), grown(region)) > 0.8)  # what is around it makes way, too
+        row = result[name] = {"images": int(allowed.sum()), "with_room": int(room.sum()), "spaces": spaces}
         pictures = {}
         for label, method in (("w+", first), ("sam", tau)):
             pictures[label], change, rest = edited(run, regressor, name, method)
             row[label] = {"change": float(change[allowed].mean()), "change_all": float(change.mean()),
+                          "change_with_room": float(change[room].mean()),
                           **{key: float(value[allowed].mean()) for key, value in rest.items()}}
-        for key, of in (("ratio", "change"), ("rest_ratio", "rest_lpips")):
+        for key, of in (("ratio", "change"), ("room_ratio", "change_with_room"), ("rest_ratio", "rest_lpips")):
             row[key] = row["sam"][of] / row["w+"][of] if row["w+"][of] else float("nan")
         order = allowed.int().argsort(descending=True, stable=True)  # those that count come first
         strip(run, order[:8], pictures, first, tau, f"edit-{name}.jpg")
