@@ -104,9 +104,7 @@ CLAIMS = [
           tables.best_of(OPTIMIZATIONS, "sam"), tables.table1_quoted(OPTIMIZATIONS, "sam")),
     Claim("Table 1", "It is so by far in the hard categories: LPIPS at most 0.75 times, PSNR at least 2 dB (bounds set here, which the "
           "paper's numbers keep).", "table1", tables.best_of(OPTIMIZATIONS, "sam", 0.75, 2.0),
-          tables.table1_quoted(OPTIMIZATIONS, "sam"), HARD,
-          why={"cats quick aa9a6422": "the shipped tau leaves 62 % of this scene in W+, and 53 % of 64 challenging ones, over which it "
-               "is x0.76 and +3.7 dB; at a tau of 0.19, x0.75 and +4.9 dB (cats.md)"}),
+          tables.table1_quoted(OPTIMIZATIONS, "sam"), HARD),
     Claim("Table 1", "SAM-encoder is first among the encoders in the hard categories.", "table1",
           tables.best_of(ENCODERS, "sam-encoder"), tables.table1_quoted(ENCODERS, "sam-encoder"), HARD),
     Claim("Table 1", "The same, on the test set of the training.", "training:encoders", tables.of_challenging(

@@ -3,11 +3,11 @@
     own samples of the generator, w known -> e4e -> scenes, half of them challenging -> e4e
     e4e -> the W+ encoder of SAM, as in the paper, and the trunk of both ReStyle, whose papers start from a trained one, too
 
-The objective is that of Sec. 3.3 (Eq. 5-8), at half the image's size, averaged over the images.
+The objective is that of Sec. 3.3 (Eq. 5-8), with LPIPS at half the image's size, averaged over the images.
 """
 
 import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -78,7 +78,8 @@ class Course:
     def objective(self, x: Tensor, formed: Tensor, w_plus: Tensor, deltas: dict, weights: Weights) -> Tensor:
         """Eq. 8, the mean over the images. The image is not clamped here: outside of [-1, 1] no gradient would be left."""
         size = min(self.generator.resolution // 2, 256)
-        terms = reconstruction_loss(at_size(x, size), at_size(formed.float(), size), weights, self.metric)
+        terms = reconstruction_loss(x, formed.float(), replace(weights, lpips=0.0))
+        terms |= reconstruction_loss(at_size(x, size), at_size(formed.float(), size), replace(weights, l2=0.0), self.metric)
         terms |= w_loss(w_plus, weights, self.statistics) | f_loss(deltas, weights)
         return total(terms, weights).mean()
 
