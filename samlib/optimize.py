@@ -204,7 +204,8 @@ class Reconstruction:
     FINE = 0.25
 
     def __init__(self, images: Tensor, weights: Weights, metric=None, valid=None, size: int | None = None):
-        self.weights, self.metric = weights, metric
+        self.metric = metric
+        self.weights = {"l2": replace(weights, lpips=0.0), "lpips": replace(weights, l2=0.0)}
         self.valid = None if valid is None or (valid == 1).all() else valid.to(images, copy=True)
         side = images.shape[-1]
         coarse, fine = (size, size) if size else (min(side // 2, 256), min(side, 256))
@@ -219,8 +220,7 @@ class Reconstruction:
         terms = {}
         for term, sizes in self.sizes.items():
             s = sizes[t > 1 - self.FINE]
-            alone = replace(self.weights, **{other: 0.0 for other in self.sizes if other != term})
-            terms |= reconstruction_loss(self.x[s], seen(x_hat, s, self.valid, self.shares[s]), alone, self.metric,
+            terms |= reconstruction_loss(self.x[s], seen(x_hat, s, self.valid, self.shares[s]), self.weights[term], self.metric,
                                          self.features.get(s), self.shares[s])
         return terms
 
