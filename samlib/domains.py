@@ -9,7 +9,6 @@ sam-encoder, e4e, restyle-psp, restyle-e4e.safetensors: the encoders, read when 
 classifier.safetensors instead.
 """
 
-import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from samlib import methods, official, paths
 from samlib.baselines import pti
 from samlib.checkpoints import load_generator, load_tensors
 from samlib.classifier import SceneClassifier
+from samlib.domain_files import file_of, missing, read_description
 from samlib.edit import edit
 from samlib.images import framed, to_square
 from samlib.invertibility import InvertibilityPredictor
@@ -163,7 +163,7 @@ class Domain:
         if name not in self.encoders:
             folder = self.folder or Path(self.name)
             if not encoders.find(name, folder).is_file():
-                raise FileNotFoundError(self.missing.get(name) or _missing(folder, name))
+                raise FileNotFoundError(self.missing.get(name) or missing(folder, name))
             self.encoders[name] = encoders.load(name, folder, self.device)
         return self.encoders[name]
 
@@ -187,7 +187,7 @@ class Domain:
 
     def _need(self, part):
         if getattr(self, part) is None:
-            raise FileNotFoundError(self.missing.get(part) or _missing(self.folder or Path(self.name), part))
+            raise FileNotFoundError(self.missing.get(part) or missing(self.folder or Path(self.name), part))
         return getattr(self, part)
 
 
@@ -209,22 +209,23 @@ def load(name, device=None):
         raise ValueError(f"no domain {str(name)!r}: there are {', '.join(domains()) or 'none'}, the official "
                          f"{', '.join(official.OFFICIAL)}, or give a folder that has a domain.json")
     device = pick_device(device)
-    settings = json.loads((folder / "domain.json").read_text())
-    if not _file(folder, "generator").is_file():
-        raise FileNotFoundError(_missing(folder, "generator"))
-    generator = load_generator(_file(folder, "generator")).to(device)
-    if _file(folder, "classifier").is_file():  # a BigGAN needs the class
-        generator.classify = SceneClassifier.load(_file(folder, "classifier"), device).forward
+    settings = read_description(folder)
+    if not file_of(folder, "generator").is_file():
+        raise FileNotFoundError(missing(folder, "generator"))
+    generator = load_generator(file_of(folder, "generator")).to(device)
+    if file_of(folder, "classifier").is_file():  # a BigGAN needs the class
+        generator.classify = SceneClassifier.load(file_of(folder, "classifier"), device).forward
     strengths = settings.get("strengths", {})
-    found = _load(folder, "directions", lambda path: load_tensors(path)[0]) or {}
-    return Domain(
+    domain = Domain(
         str(name), generator, Metric(settings.get("metric", "st-lpips-vgg")).to(device),
         _load(folder, "predictor", lambda path: InvertibilityPredictor.load(path, device)),
         _load(folder, "segmenter", lambda path: Tidy(SceneSegmenter.load(path, device)))
         or (named(settings["segmenter"], device) if "segmenter" in settings else None),
-        {name: found[name].to(device) for name in sorted(found, key=[*strengths, *found].index)},  # as listed there
-        strengths, settings.get("tau", 0.225), settings.get("steps", 200), Weights(**settings.get("weights", {})),
+        {}, strengths, settings.get("tau", 0.225), settings.get("steps", 200), Weights(**settings.get("weights", {})),
         settings.get("learning_rate", 0.05), folder, start=settings.get("start"))
+    found = _load(folder, "directions", domain.add_directions) or []
+    domain.directions = {name: domain.directions[name] for name in sorted(found, key=[*strengths, *found].index)}  # as listed there
+    return domain
 
 
 def pick_device(name=None):
@@ -240,16 +241,5 @@ def pick_device(name=None):
         raise ValueError(f"no device {str(name)!r} on this machine; cpu always is") from None
 
 
-def _file(folder, part):
-    return folder / f"{part}.safetensors"
-
-
 def _load(folder, part, read):
-    return read(_file(folder, part)) if _file(folder, part).is_file() else None
-
-
-def _missing(folder, part):
-    stage = "gan" if part == "generator" else "encoders" if part in encoders.ENCODERS else part
-    command = (f"samlib.training.category {folder.name} {stage} --out {folder}" if folder.parent == paths.DATA
-               else f"samlib train {folder} --images FOLDER")
-    return f"{_file(folder, part)} is missing: fetch it, or train it with `python -m {command}`"
+    return read(file_of(folder, part)) if file_of(folder, part).is_file() else None

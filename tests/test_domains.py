@@ -6,7 +6,8 @@ import pytest
 import torch
 
 import samlib
-from samlib import layer_map, paths
+from samlib import domain_files, layer_map, paths
+from samlib.checkpoints import save_tensors
 from samlib.domains import pick_device
 from samlib.images import read_image
 
@@ -142,6 +143,52 @@ def test_missing_files_say_which_where_and_how(tiny_folder, tmp_path, images):
     (folder / "generator.safetensors").unlink()
     with pytest.raises(FileNotFoundError, match="tiny/generator.safetensors is missing"):
         samlib.load(folder)
+
+
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        (b"", "no description of a domain .*want JSON"),
+        (b"\xff\xfe", "no description of a domain"),
+        (b"[" * 100_000, "no description of a domain"),
+        (b"[1]", r"but \[1\]; want \{setting: value\}"),
+        (b'{"tau": "high"}', "tau is 'high'; want a number"),
+        (b'{"tau": NaN}', "tau is nan"),
+        (b'{"steps": 0}', "steps is 0; want a whole number above 0"),
+        (b'{"steps": 2.5}', "steps is 2.5"),
+        (b'{"learning_rate": "0.1"}', "learning_rate is '0.1'"),
+        (b'{"start": 3}', "start is 3; want the name of an encoder"),
+        (b'{"strengths": {"size": 2}}', r"strengths is .*want \{direction: \[low, high\]\}"),
+        (b'{"strengths": [1]}', "strengths is"),
+        (b'{"weights": {"lpip": 1}}', "weights is .*want numbers for some of l2, lpips, gaussian"),
+        (b'{"weights": 3}', "weights is 3"),
+        (b'{"metric": "lpips"}', "no perceptual metric 'lpips'"),
+    ],
+)  # fmt: skip
+def test_a_description_that_does_not_fit_is_refused_in_one_line(text, words, tiny_folder, tmp_path):
+    folder = shutil.copytree(tiny_folder, tmp_path / "tiny")
+    (folder / "domain.json").write_bytes(text)
+    with pytest.raises(ValueError, match=words) as caught:
+        samlib.load(folder, "cpu")
+    message = str(caught.value)
+    assert "\n" not in message and len(message) < len(str(tmp_path)) + 300
+    assert "domain.json" in message or "metric" in message
+
+
+def test_directions_of_another_generator_are_refused(tiny_folder, tmp_path):
+    folder = shutil.copytree(tiny_folder, tmp_path / "tiny")
+    save_tensors({"size": torch.zeros(4, 16)}, folder / "directions.safetensors")
+    with pytest.raises(ValueError, match=r"directions.safetensors: size has shape \(4, 16\); the directions of .* have \(10, 16\)"):
+        samlib.load(folder, "cpu")
+
+
+def test_the_command_that_makes_a_missing_file_is_that_of_its_domain(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "DATA", tmp_path)
+    assert "category cars gan --out" in domain_files.missing(tmp_path / "cars", "generator")
+    assert "category cars encoders --out" in domain_files.missing(tmp_path / "cars", "e4e")
+    assert "biggan_domain gan --out" in domain_files.missing(tmp_path / "biggan-scenes", "generator")
+    assert "biggan_domain predictor --out" in domain_files.missing(tmp_path / "biggan-scenes", "predictor")
+    assert "samlib train " in domain_files.missing(tmp_path / "mine" / "cars", "generator")
 
 
 def test_domains_lists_folders_that_have_a_description(tiny_folder, monkeypatch):
