@@ -23,6 +23,9 @@ class Parser(argparse.ArgumentParser):
 
 def main(arguments=None):
     """Run a command -> its exit code: 0; 2 for bad input, after one line on stderr and with nothing written; 130: Ctrl-C."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if "" in arguments:  # as from a variable of the shell that has no value; a path would be the folder one is in
+        parser().error("an argument is empty")
     options = parser().parse_args(arguments)
     try:
         options.run(options)

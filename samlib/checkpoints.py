@@ -33,8 +33,11 @@ def save_tensors(tensors: dict, path, metadata: dict | None = None, half: bool =
     stored = {name: _shrink(name, tensor) if half else tensor for name, tensor in tensors.items()}
     stored = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in stored.items()}
     header = {key: value if isinstance(value, str) else json.dumps(value) for key, value in (metadata or {}).items()}
-    with paths.atomic_file(path) as temporary:
-        save_file(stored, temporary, metadata=header)
+    try:
+        with paths.atomic_file(path) as temporary:
+            save_file(stored, temporary, metadata=header)
+    except SafetensorError as error:  # what it makes of a full disk
+        raise OSError(f"{path}: cannot be written ({' '.join(str(error)[:150].split())})") from None
 
 
 def _shrink(name, tensor):
@@ -129,6 +132,8 @@ def _load_biggan(path, arrays, stored):
 
 def is_safetensors(path) -> bool:
     """By what the file begins with, for its name may say anything."""
+    if Path(path).exists() and not Path(path).is_file():  # a pipe would be waited for
+        raise CheckpointError(f"{path}: cannot be read ({'a folder' if Path(path).is_dir() else 'no plain file'})")
     try:
         with open(path, "rb") as file:
             start = file.read(9)

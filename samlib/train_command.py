@@ -1,5 +1,6 @@
 """python -m samlib train: a domain of one's own from a folder of images, or a built-in category."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -31,6 +32,12 @@ def run(options):
     out = options.out or options.out_option
     if out is None or (options.images is None) == (options.category is None):
         raise ValueError("train wants OUT and either --images FOLDER or --category NAME (see samlib train --help)")
+    if options.out and options.out_option:
+        raise ValueError(f"train got two places for the domain, {options.out} and {options.out_option}; want one")
+    if options.images and options.stages:
+        raise ValueError("--stages are those of a --category; with --images all run, and what is there is not made again")
+    if os.path.lexists(out) and not out.is_dir():
+        raise NotADirectoryError(f"{out} is a file; a folder is wanted")
     try:
         if options.category:
             return category.train(options.category, out, options.stages or tuple(category.STAGES), options.profile, options.device)

@@ -1,5 +1,6 @@
 """Checkpoints: every layout gives the same generator, and hostile files give one clear line and nothing else."""
 
+import os
 import subprocess
 import sys
 import textwrap
@@ -90,6 +91,18 @@ def test_a_failed_save_leaves_the_old_file(tmp_path):
     with pytest.raises(TypeError):
         save_tensors({"a": torch.ones(2)}, tmp_path / "file", {"what": object()})
     assert load_tensors(tmp_path / "file")[0]["a"].eq(1).all() and len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_disk_that_is_full_is_one_line_and_leaves_nothing(tmp_path):
+    resource = pytest.importorskip("resource")  # there is none on Windows
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    try:
+        with pytest.raises(OSError, match="a.safetensors: cannot be written") as caught:
+            save_tensors({"a": torch.ones(100_000)}, tmp_path / "a.safetensors")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert "\n" not in str(caught.value) and not [*tmp_path.iterdir()]
 
 
 def test_a_missing_mean_is_estimated(tmp_path):
@@ -243,7 +256,9 @@ def test_damaged_bytes_never_give_another_error(layout, tmp_path):
 
 
 def test_what_is_no_file_is_refused(tmp_path):
-    for path in (tmp_path, tmp_path / "missing.pkl", tmp_path / "missing.safetensors"):
+    if hasattr(os, "mkfifo"):  # a pipe would be waited for
+        os.mkfifo(tmp_path / "pipe.pkl")
+    for path in (tmp_path, tmp_path / "missing.pkl", tmp_path / "missing.safetensors", tmp_path / "pipe.pkl"):
         with pytest.raises(CheckpointError, match="cannot be read"):
             load_generator(path)
 

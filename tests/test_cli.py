@@ -152,7 +152,7 @@ def test_help_shows_every_command(capsys):
     assert code == 0 and all(command in out for command in ("invert", "edit", "domains", "demo"))
 
 
-@pytest.mark.parametrize("arguments", [[], ["fly"]])
+@pytest.mark.parametrize("arguments", [[], ["fly"], ["invert", "photo.png", "--out", ""], ["convert", "", "out.safetensors"]])
 def test_a_call_that_says_nothing_gets_one_line(capsys, arguments):
     code, _, errors = run(capsys, *arguments)
     assert code == 2 and len(errors) == 1

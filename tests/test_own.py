@@ -240,6 +240,9 @@ def bad_calls(photos, generator, folder):
     yield "above 0", *to, "--images", photos, "--steps", "0"
     yield "no device", "train", folder / "out", "--images", photos, "--device", "abacus"
     yield "no category", *to, "--category", "boats"
+    yield "is a file", "train", folder / "noise.pkl", *common, "--images", photos
+    yield "two places", *to, "--images", photos, "--out", folder / "other"
+    yield "--stages are those of a --category", *to, "--images", photos, "--stages", "gan"
 
 
 def test_bad_calls_get_one_line_and_exit_code_2_and_leave_nothing(capsys, photos, generator, tmp_path):
