@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from samlib.download import name_of
+from samlib.download import RECORD, name_of
 from samlib.official import OFFICIAL
 from samlib.official import load as official_load
 
@@ -117,13 +117,16 @@ def write_encoder(encoder, path):
 
 
 def make(folder, name, generator, predictor=None, encoder=None, directions=None, **facts) -> dict:
-    """Write the files of the official domain `name` into `folder`, holding these networks instead of the published ones.
+    """Write the files of the official domain `name` into `folder`, holding these networks instead of the published ones, and
+    in place of any that are there.
 
     directions: name -> (L, D). Returns the facts with which `official.load(name, facts=..., folder=...)` takes them: those
     of the official domain with what is not given marked as not published, the size of the generator, and `facts`.
     """
     folder, official = Path(folder), OFFICIAL[name]
     folder.mkdir(parents=True, exist_ok=True)
+    for stale in (*folder.glob("csc_*.npy"), folder / RECORD):  # of an older one, which this one need not equal
+        stale.unlink(missing_ok=True)
     found = dict(generator=(write_generator, generator), predictor=(write_predictor, predictor), encoder=(write_encoder, encoder))
     for part, (write, network) in found.items():
         if network is not None:

@@ -195,6 +195,17 @@ def test_the_segmenter_names_its_extra_and_none_takes_its_place(server, monkeypa
         cars.invert(pixels(), steps=1, progress=False)
 
 
+def test_a_stand_in_made_anew_takes_the_place_of_the_one_before(tmp_path):
+    options = dict(segmenter="unsupervised", metric="st-lpips-alex")
+    for width in (16, 8):  # of w, so that nothing of the first fits the second
+        torch.manual_seed(0)
+        made = Generator(64, z_dim=16, w_dim=width, channels={4: 8, 8: 8, 16: 8, 32: 8, 64: 8}, mapping_layers=2)
+        names = ("rims", "suv") if width == 16 else ("rims",)
+        facts = standin.make(tmp_path, "lsun-cars", made, directions={name: torch.ones(10, width) for name in names}, **options)
+        loaded = official.load("lsun-cars", "cpu", facts=facts, folder=tmp_path, progress=False)
+        assert loaded.generator.w_dim == width and tuple(loaded.directions) == names
+
+
 def test_a_generator_or_predictor_of_another_kind_is_refused(server, files, tmp_path):
     monster = dict(official.OFFICIAL["lsun-cars"], size=128)
     with pytest.raises(ValueError, match="makes images of 64 px; lsun-cars wants 128"):
