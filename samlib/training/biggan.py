@@ -47,7 +47,7 @@ class Training:
         self.real = data.images[: s.batch].repeat(-(-s.batch // len(data.images)), 1, 1, 1)[: s.batch].clone()
         self.real_c = torch.zeros(s.batch, count, device=self.device)
         self.real_z = torch.zeros(s.batch, s.z_dim, device=self.device)
-        self.paired_loss = PairedLoss(s.metric).to(self.device) if data.z is not None else None
+        self.paired_loss = PairedLoss(s.metric, whole=64).to(self.device) if data.z is not None else None
         self.steps, self.done, self.phase, self.taught = 0, 0.0, None, False
         torch.manual_seed(s.seed * 1000 + self.rank + 1)
 

@@ -56,18 +56,19 @@ def teach_mapping(mapping: nn.Module, z: torch.Tensor, meaning: torch.Tensor, st
 
 class PairedLoss(nn.Module):
     """L1 and, from 64 px on, L1 at an eighth of the size, where a wrong colour or place costs more than blur, and the
-    perceptual distance: images (N, 3, R, R) twice -> scalar. Above 128 px the distance is that of half of the images at
-    half size, and of a crop of the other half at full size."""
+    perceptual distance: images (N, 3, R, R) twice -> scalar. Above `whole` px the distance is that of half of the images at
+    half size, and of a crop of the other half at full size, which costs a quarter."""
 
-    def __init__(self, metric: str = "st-lpips-vgg"):
+    def __init__(self, metric: str = "st-lpips-vgg", whole: int = 128):
         super().__init__()
+        self.whole = whole
         self.metric = Metric(metric).to(memory_format=torch.channels_last)
 
     def forward(self, drawn: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
         if real.shape[-1] < 64:
             return F.l1_loss(drawn, real)
         views = drawn, real
-        if real.shape[-1] > 128:
+        if real.shape[-1] > self.whole:
             half, some = real.shape[-1] // 2, (len(real) + 1) // 2
             rows, columns = (torch.randint(half + 1, (1,), device=real.device) + torch.arange(half, device=real.device)
                              for _ in range(2))
