@@ -7,6 +7,9 @@ from pathlib import Path
 from samlib.arguments import positive
 
 
+OF_IMAGES = ("generator", "shown", "size", "metric", "segmenter", "steps", "fit", "skip_unreadable")
+
+
 def options(command):
     command.add_argument("out", nargs="?", type=Path, metavar="OUT", help="folder of the domain; a second call goes on there")
     command.add_argument("--out", dest="out_option", type=Path, metavar="OUT", help="the same")
@@ -36,6 +39,9 @@ def run(options):
         raise ValueError(f"train got two places for the domain, {options.out} and {options.out_option}; want one")
     if options.images and options.stages:
         raise ValueError("--stages are those of a --category; with --images all run, and what is there is not made again")
+    if options.category and (ignored := [name for name in OF_IMAGES if getattr(options, name)]):
+        raise ValueError(f"--{ignored[0].replace('_', '-')} goes with --images; a --category has its own settings (see "
+                         "python -m samlib.training.category --help)")
     if os.path.lexists(out) and not out.is_dir():
         raise NotADirectoryError(f"{out} is a file; a folder is wanted")
     try:

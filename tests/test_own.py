@@ -13,6 +13,7 @@ from tiny import tiny_generator
 import samlib
 from samlib import save_generator, segmenters
 from samlib.__main__ import main
+from samlib.biggan import BigGAN
 from samlib.training import gan, own
 from samlib.training.folder import read_folder, split
 from samlib.training.threshold import choose_tau
@@ -215,6 +216,12 @@ def test_unreadable_files_are_named_and_refused_or_skipped(capsys, photos, gener
     assert code == 0 and "skipped 2 of 9 files" in out and "notes.txt" in out
 
 
+def biggan(folder):
+    generator = BigGAN(8, z_dim=4, class_dim=2, classes=2, channels={4: 8, 8: 8}, attention=None)
+    save_generator(generator, folder / "biggan.safetensors")
+    return folder / "biggan.safetensors"
+
+
 def bad_calls(photos, generator, folder):
     (folder / "empty").mkdir()
     (folder / "one").mkdir()
@@ -242,6 +249,10 @@ def bad_calls(photos, generator, folder):
     yield "no category", *to, "--category", "boats"
     yield "is a file", "train", folder / "noise.pkl", *common, "--images", photos
     yield "two places", *to, "--images", photos, "--out", folder / "other"
+    yield "--size goes with --images", *to, "--category", "cars", "--size", "64"
+    yield "generator of classes", *to, "--images", photos, "--generator", biggan(folder)
+    (folder / "loop").symlink_to(folder / "loop")
+    yield "no such folder", *to, "--images", folder / "loop"
     yield "--stages are those of a --category", *to, "--images", photos, "--stages", "gan"
 
 

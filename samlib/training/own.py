@@ -8,6 +8,7 @@ Each stage writes its file into OUT when it is done, with a record of what it wa
 what is there; a file with another record is refused, never used. `samlib.load("OUT")` then takes the folder.
 """
 
+import os
 import time
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -93,10 +94,12 @@ def train(out, images, generator=None, profile: str = "full", *, skip_unreadable
     Prints a line for each stage. Ctrl-C raises KeyboardInterrupt; what is done stays.
     """
     out, settings = Path(out), _settings(profile, changes)
-    if out.resolve().is_relative_to(Path(images).resolve()):
+    if Path(os.path.realpath(out)).is_relative_to(os.path.realpath(images)):  # which takes a loop of links, unlike Path.resolve
         raise ValueError(f"{out} lies in the folder of images; want another place for the domain")
     device = pick_device(device)
     given = load_generator(generator) if generator else None
+    if given and given.spaces[0].name != "W+":
+        raise ValueError(f"{generator} is a generator of classes; want a StyleGAN2: a class cannot be told of images without labels")
     size = given.resolution if given else settings.training.resolution
     if size < SMALLEST:
         raise ValueError(f"a generator of {size} px; want {SMALLEST} at least")
