@@ -6,7 +6,6 @@ from pathlib import Path
 
 from samlib.arguments import positive
 
-
 OF_IMAGES = ("generator", "shown", "size", "metric", "segmenter", "steps", "fit", "skip_unreadable")
 
 
