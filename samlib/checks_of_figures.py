@@ -158,7 +158,8 @@ def tau_sweep(numbers, domain):
     rows = sorted(numbers.items(), key=lambda row: float(row[0]))
     psnr, shares = {f"tau {tau}": row["psnr"] for tau, row in rows}, [row["shares"]["W+"] for _, row in rows]
     text = f"{listed(psnr)} dB; in W+ {', '.join(f'{share:.0%}' for share in shares)}"
-    return text, shares == sorted(shares) and shares[-1] > shares[0] and rows[0][1]["psnr"] > rows[-1][1]["psnr"]
+    falls = list(psnr.values()) == sorted(psnr.values(), reverse=True)
+    return text, falls and shares == sorted(shares) and shares[-1] > shares[0]
 
 
 def biggan(numbers, domain):

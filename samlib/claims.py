@@ -30,8 +30,8 @@ class Claim:
 
 NOISE = ("F10 can make noise of single pixels, which the loss, then at half size, did not see, and 200 steps are few: of the cars F10 is "
          "ahead after 300. With l2 at full size, as it is now, 100 steps in F10 came 1.2 dB closer on two of the horses' scenes")
-BEHIND_F8 = ("not known. It is not noise, now that a run ends with LPIPS at full size; nor too few steps (one of the horses, 400 steps: "
-             "F8 29.2, F10 28.1 dB); nor the weight of L_F (a tenth of it: 28.2 dB)")
+BEHIND_F8 = ("not known. It is not that 200 steps are few: of one of the horses, F8 29.2 and F10 28.1 dB after 400 (`python -m "
+             "samlib.training.evaluate data/horses --category horses --images 1 --steps 400 --parts reconstruction`)")
 IN_F6 = "the horse of this one scene is in F6, which leaves 17 % of white (64 codes): either edit does next to nothing in both"
 
 

@@ -58,6 +58,13 @@ def test_equal_numbers_do_not_rise(folders):
     assert row_of(results.rows(*folders), RISES).agrees is False
 
 
+@pytest.mark.parametrize("middle, agrees", [(22.0, True), (24.5, False), (19.5, False)])
+def test_every_step_of_tau_counts_not_the_ends_alone(folders, middle, agrees):
+    rows = {"0.1": (24.0, 0.2), "0.2": (middle, 0.5), "0.8": (20.0, 1.0)}
+    record(folders[0], "tau", {tau: {"psnr": psnr, "shares": {"W+": share}} for tau, (psnr, share) in rows.items()}, profile="full")
+    assert row_of(results.rows(*folders), claim("The smaller tau")).agrees is agrees
+
+
 def test_what_no_run_has_is_listed_as_not_run(folders):
     found = results.rows(*folders)
     assert [row.agrees for row in found] == [None] * sum(len(one.domains) for one in claims.CLAIMS)
