@@ -30,7 +30,7 @@ class Claim:
 
 NOISE = ("F10 can make noise of single pixels, which the loss, then at half size, did not see, and 200 steps are few: of the cars F10 is "
          "ahead after 300. With l2 at full size, as it is now, 100 steps in F10 came 1.2 dB closer on two of the horses' scenes")
-BEHIND_F8 = ("not known. It is not that 200 steps are few: of one of the horses, F8 29.2 and F10 28.1 dB after 400 (`python -m "
+BEHIND_F8 = ("not known. 200 steps may be few: of one of the horses F8 reaches 28.5 and F10 28.6 dB after 400 (`python -m "
              "samlib.training.evaluate data/horses --category horses --images 1 --steps 400 --parts reconstruction`)")
 IN_F6 = "the horse of this one scene is in F6, which leaves 17 % of white (64 codes): either edit does next to nothing in both"
 
