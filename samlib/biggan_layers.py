@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+PLACES = 16  # px up to which the layers decide where things are; 8 bits there would place them 1/256 of their range off
+
 
 class Norm(nn.Module):
     """Batch norm whose statistics depend on the truncation: n_stats pairs of mean and variance (C,) for truncation 0 to 1.
@@ -28,7 +30,7 @@ class Norm(nn.Module):
             self.weight, self.bias = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: torch.Tensor, code: torch.Tensor | None, truncation: float) -> torch.Tensor:
-        with torch.autocast(x.device.type, enabled=False):  # 8 bits would place things 1/256 of their range off
+        with torch.autocast(x.device.type, enabled=False):
             gain, offset = (self.weight[None], self.bias[None]) if code is None else (1 + self.scale(code), self.offset(code))
         if self.training and self.tally is None:
             x = F.batch_norm(x, None, None, training=True, eps=self.eps)
@@ -36,6 +38,8 @@ class Norm(nn.Module):
             mean, var = self.collect(x) if self.training else self.statistics(truncation)
             shrink = (var + self.eps).rsqrt()
             gain, offset = gain * shrink, offset - gain * (mean * shrink)
+        if x.shape[-1] > PLACES:
+            gain, offset = gain.to(x.dtype), offset.to(x.dtype)
         return torch.addcmul(offset[..., None, None], x, gain[..., None, None]).to(x.dtype)
 
     def statistics(self, truncation: float) -> tuple[torch.Tensor, torch.Tensor]:
@@ -74,7 +78,8 @@ class Block(nn.Module):
         if self.up:
             past, x = (F.interpolate(y, scale_factor=2, mode="nearest") for y in (past, x))
         x = self.conv_2(F.relu(self.bn_2(self.conv_1(x), code, truncation)))
-        return past + self.conv_3(F.relu(self.bn_3(x, code, truncation)))
+        x = self.conv_3(F.relu(self.bn_3(x, code, truncation)))
+        return x + (past.to(x.dtype) if x.shape[-1] > PLACES else past)
 
 
 class Attention(nn.Module):
