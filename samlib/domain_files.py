@@ -27,6 +27,7 @@ TERMS = tuple(field.name for field in fields(Weights))
 # setting -> what tells whether a value fits, and the same in words. Others, as a record of what it was made from, may stand there.
 SETTINGS = {
     "tau": (_number, "a number"),
+    "encoder_tau": (_number, "a number"),
     "steps": (lambda value: type(value) is int and value > 0, "a whole number above 0"),
     "learning_rate": (lambda value: _number(value) and value > 0, "a number above 0"),
     "metric": (_text, "a name"),

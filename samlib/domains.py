@@ -2,7 +2,7 @@
 
     image -> predicted error per space -> mean per segment -> layer map (tau) -> inversion -> edit -> image
 
-Files of data/<name>/:  domain.json (tau, metric, steps, weights, strengths), generator.safetensors,
+Files of data/<name>/:  domain.json (tau, encoder_tau, metric, steps, weights, strengths), generator.safetensors,
 predictor.safetensors (S), segmenter.safetensors, directions.safetensors ((L, D) each). Where there is no
 segmenter.safetensors, domain.json may name one of `segmenters.NAMES` under "segmenter".
 sam-encoder, e4e, restyle-psp, restyle-e4e.safetensors: the encoders, read when first asked for. A BigGAN has a
@@ -37,7 +37,9 @@ class Domain:
 
     predictor   S: images -> error maps (N, S, H, W). segmenter: images -> ids (N, H, W); None: no file, no "sam".
     directions  name -> (L, D); strengths: name -> (low, high), where it is meant to be used.
-    tau         the threshold of Sec. 3.2; steps: of the optimization; weights: of its objective;
+    tau         the threshold of Sec. 3.2; encoder_tau: that of SAM's encoder, None: the same. S foretells the errors of an
+                optimization, and one pass leaves larger ones.
+    steps       of the optimization; weights: of its objective;
     learning_rate: of w, whose scale is the generator's own; that of the feature changes is 0.05.
     start       name of the encoder that the optimization begins at; None: the mean w.
     aspect      (width, height) of what the generator makes inside its square; None: all of it.
@@ -62,6 +64,7 @@ class Domain:
     aspect: tuple[int, int] | None = None
     view: int | None = None
     missing: dict[str, str] = field(default_factory=dict)
+    encoder_tau: float | None = None
 
     @property
     def device(self):
@@ -85,7 +88,7 @@ class Domain:
         method     "sam"; "w", "w+", "gaussian", "hybrid-e4e", "pti"; or a feature space, "F4" to "F10", for the whole image;
                    or an encoder, which takes no steps: "sam-encoder", "e4e", "restyle-psp", "restyle-e4e".
                    Of a BigGAN "sam", "z", "z+", "gaussian", "F2", "F4".
-        tau        threshold of the error, a number or (N,); None: the domain's.
+        tau        threshold of the error, a number or (N,); None: the domain's for this method.
         layer_map  (N, R, R) or (R, R) index into `spaces`, R the generator's resolution: instead of the predicted one.
         start      where to begin: the name of an encoder, or an Inversion of these images; None: the domain's own.
         valid      (N, 1, R, R), 1 where images that are squares already have not been padded.
@@ -103,7 +106,7 @@ class Domain:
         if layer_map is not None:
             record["layer_map"] = self._given(layer_map, len(images))
         elif method in ("sam", "sam-encoder"):
-            record |= self.predict(images, tau, valid)
+            record |= self.predict(images, self.tau_of(method) if tau is None else tau, valid)
         else:
             index = next((i for i, space in enumerate(self.spaces) if space.name == method), 0)
             record["layer_map"] = maps.uniform(len(images), images.shape[-1], index, self.device)
@@ -121,6 +124,10 @@ class Domain:
         inversion = run(generator, images, masks, self.metric, steps=self.steps if steps is None else steps, seed=seed,
                         valid=valid, progress=progress, callback=callback, **options)
         return replace(inversion, **record)
+
+    def tau_of(self, method) -> float:
+        """The threshold that `method` has unless told another."""
+        return self.encoder_tau if method == "sam-encoder" and self.encoder_tau is not None else self.tau
 
     @torch.no_grad()
     def predict(self, images, tau=None, valid=None):
@@ -224,7 +231,8 @@ def load(name, device=None):
         _load(folder, "segmenter", lambda path: Tidy(SceneSegmenter.load(path, device)))
         or (named(settings["segmenter"], device) if "segmenter" in settings else None),
         {}, strengths, settings.get("tau", 0.225), settings.get("steps", 200), Weights(**settings.get("weights", {})),
-        settings.get("learning_rate", 0.05), folder, start=settings.get("start"))
+        settings.get("learning_rate", 0.05), folder, start=settings.get("start"),
+        encoder_tau=settings.get("encoder_tau"))
     found = _load(folder, "directions", domain.add_directions) or []
     domain.directions = {name: domain.directions[name] for name in sorted(found, key=[*strengths, *found].index)}  # as listed there
     return domain

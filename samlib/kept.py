@@ -50,7 +50,7 @@ def write(key: str, one: Inversion, note: dict) -> None:
 def keys(domain, images: Tensor, method: str, options: dict) -> list[str]:
     """One key for each image."""
     options = {name: value for name, value in options.items() if name not in ("progress", "callback")}
-    options = {"tau": domain.tau, "steps": domain.steps} | {k: v for k, v in options.items() if v is not None}
+    options = {"tau": domain.tau_of(method), "steps": domain.steps} | {k: v for k, v in options.items() if v is not None}
     settings = repr([(name, getattr(domain, name)) for name in SETTINGS if name not in ("tau", "steps")])
     shared = [settings, method, *parts_of(domain, method, options).values(), *map(code_digest, _code())]
     return [digest(*shared, of_tensor(images[i : i + 1]), of_options(rows(options, [i], len(images)))) for i in range(len(images))]

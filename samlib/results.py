@@ -21,8 +21,7 @@ the verdict.
 - The paper's generators are those of LSUN and FFHQ. Those here were trained on rendered scenes, and are measured on scenes that hold what
   they hardly ever saw. So the order of methods, spaces and settings is compared, not the values. LPIPS here is ST-LPIPS.
 - **full**: the notebook's full profile, in `figures/`. **training**: measured when the networks were trained, in
-  `figures/training/`. Those of the cars and the faces had LPIPS at half size throughout a run; the last quarter of the steps have it at
-  full size now.
+  `figures/training/`. Those of the cats, and S of the horses, had l2 weigh 1, which weighs 5 now.
 - **quick run only**: no full run is there. A quick run has very few images and steps. It shows that the claim can be judged, and is
   weak evidence for it or against it.
   `make reproduce` makes these files, in `outputs/figures/`; `python -m samlib reproduce --profile full` makes the full ones.

@@ -154,6 +154,7 @@ def test_missing_files_say_which_where_and_how(tiny_folder, tmp_path, images):
         (b"[1]", r"but \[1\]; want \{setting: value\}"),
         (b'{"tau": "high"}', "tau is 'high'; want a number"),
         (b'{"tau": NaN}', "tau is nan"),
+        (b'{"encoder_tau": [0.1]}', "encoder_tau is .*want a number"),
         (b'{"steps": 0}', "steps is 0; want a whole number above 0"),
         (b'{"steps": 2.5}', "steps is 2.5"),
         (b'{"learning_rate": "0.1"}', "learning_rate is '0.1'"),
@@ -215,7 +216,7 @@ def test_shipped_descriptions_are_whole():
     """Every domain in data/: its settings are known ones, and each direction has a range that contains 0."""
     for name in samlib.domains():
         settings = json.loads((paths.DATA / name / "domain.json").read_text())
-        assert set(settings) <= {"tau", "metric", "steps", "learning_rate", "start", "weights", "strengths"}
+        assert set(settings) <= {"tau", "encoder_tau", "metric", "steps", "learning_rate", "start", "weights", "strengths"}
         domain = samlib.load(name, "cpu")
         assert domain.start == settings.get("start") and (domain.start is None or domain.encoder(domain.start))
         assert domain.predictor and domain.segmenter and len(domain.directions) >= 4

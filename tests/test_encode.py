@@ -1,5 +1,7 @@
 """Encoders, untrained and of random weights: laws that no training changes."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from tiny import tiny_generator
@@ -220,6 +222,15 @@ def test_the_sam_encoder_uses_the_predicted_maps(with_encoders, images):
     own = encode(with_encoders.encoder("sam-encoder"), with_encoders.generator, images, predicted["layer_map"])
     assert torch.equal(found.images, own.images)
     torch.testing.assert_close(with_encoders.edit(found, {"size": 0.0}), found.images, atol=1e-5, rtol=1e-4)
+
+
+def test_sams_encoder_has_a_threshold_of_its_own(with_encoders, images):
+    assert with_encoders.tau_of("sam-encoder") == with_encoders.tau
+    domain = replace(with_encoders, encoder_tau=-1.0)  # no segment is that sure: all go to the last space
+    last = len(domain.spaces) - 1
+    assert (domain.invert(images, "sam-encoder").layer_map == last).all()
+    assert (domain.invert(images, "sam-encoder", tau=9.0).layer_map == 0).all()
+    assert domain.tau_of("sam") == with_encoders.tau
 
 
 def test_the_optimizer_starts_where_the_encoder_ended(with_encoders, images):

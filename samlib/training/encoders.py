@@ -85,7 +85,7 @@ def trained(out) -> dict:
 
 def train_encoders_stage(category, out, profile, device):
     """A stage of `category.train`: needs generator, predictor and segmenter, and writes the encoders, those that are not there, and
-    encoders.json, what they reach at the domain's tau."""
+    encoders.json, what they reach at the domain's encoder_tau."""
     from .category import INVERSION, TEST_SEED, scenes, write_json  # which knows this module in its turn
     from .evaluate import load
 
@@ -99,7 +99,7 @@ def train_encoders_stage(category, out, profile, device):
         train_encoders(course, out, taus=taus)
     report = trained(out)
     taus = report["sam-encoder"]["taus"]
-    tau = domain.tau if known else taus[len(taus) // 2]
+    tau = domain.tau_of("sam-encoder") if known else taus[len(taus) // 2]
     test = {kind: scenes(category, range(4 * profile["test"]), domain.generator.resolution, TEST_SEED, device, kind == "challenging")[0]
             for kind in ("challenging", "ordinary")}
     measured = evaluate_encoders(domain, test, tau=tau)
