@@ -74,7 +74,8 @@ def parser():
     conversion.set_defaults(run=run_convert)
 
     paper = commands.add_parser("reproduce", help="run the notebooks of the paper's figures and tables")
-    paper.add_argument("--profile", choices=("quick", "full"), default="quick", help="full: on GPUs, into figures/")
+    paper.add_argument("--profile", choices=("quick", "small", "full"), default="quick",
+                       help="full: on GPUs, into figures/; small: its methods on a few images, into figures/small/")
     paper.add_argument("--only", type=names, default=[], metavar="NAME,...", help="such as fig03,table1 (default: all)")
     paper.add_argument("--domain", type=names, default=[], metavar="NAME,...", help="run each for these domains")
     paper.add_argument("--jobs", type=positive, default=1, help="how many at a time")

@@ -110,12 +110,12 @@ def record(name, numbers: Mapping, parameters: Mapping, figure=None, domain=None
 
     The stem is `name`, followed by the domain's name where the parameters have a `domain`: fig03-cars. A `domain` that is
     empty stands for all of them: fig05.
-    They go to figures/ where the parameters say profile="full", otherwise to outputs/figures/.
+    They go where `paths.results` says, by the `profile` of the parameters.
     numbers     of any depth: tensors, numbers, text. What is no number (NaN) is written as null.
     parameters  those of the notebook, its seed among them.
     domain      a Domain, or several, whose weights' digests are written down.
     """
-    folder = Path(folder) if folder else paths.FIGURES if parameters.get("profile") == "full" else paths.OUTPUTS / "figures"
+    folder = Path(folder or paths.results(parameters.get("profile")))
     stem = f"{name}-{Path(parameters['domain']).name}" if parameters.get("domain") else name
     domains = [domain] if hasattr(domain, "generator") else list(domain or ())
     wall, cpu = time.perf_counter() - STARTED[0], time.process_time() - STARTED[1]

@@ -14,6 +14,11 @@ NOTEBOOKS = ROOT / "notebooks"
 OUTPUTS = ROOT / "outputs"
 
 
+def results(profile: str) -> Path:
+    """Where the figures and numbers of a profile go: "full" to figures/, "small" to figures/small/, others to outputs/figures/."""
+    return {"full": FIGURES, "small": FIGURES / "small"}.get(profile, OUTPUTS / "figures")
+
+
 def cache():
     """The folder for what is expensive to make and can be made again; SAMLIB_CACHE moves it."""
     folder = Path(os.environ.get("SAMLIB_CACHE", OUTPUTS / "cache"))

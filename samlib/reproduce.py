@@ -22,6 +22,7 @@ from samlib import notebooks, paths
 from samlib.kept import code_digest, digest
 
 FOLDERS = ("figures", "tables")
+SMALL = {"images": 4, "inverted": 4, "steps": 100}  # at most, where the full profile has more: about an hour of a core a category
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,8 @@ def paper_notebooks(folder=None) -> list[Path]:
 def plan(profile="quick", only=(), domains=(), folder=None, **parameters) -> list[Job]:
     """The jobs: each notebook once, or once for each of `domains` if it has that parameter.
 
-    The full profile sets what a notebook's own parameter `full` says. `parameters` are set where a notebook has them.
+    The full profile sets what a notebook's own parameter `full` says, the small one the same with no more than SMALL of it, for
+    those without a GPU. `parameters` are set where a notebook has them.
     ValueError for a name in `only` that no notebook has.
     """
     every = paper_notebooks(folder)
@@ -70,7 +72,9 @@ def plan(profile="quick", only=(), domains=(), folder=None, **parameters) -> lis
         if only and not {Job(path, {}).name, path.stem} & set(only):
             continue
         known = notebooks.literals_of(path)
-        chosen = dict(known.get("full") or {}) if profile == "full" else {}
+        chosen = dict(known.get("full") or {}) if profile in ("full", "small") else {}
+        if profile == "small":
+            chosen |= {name: min(chosen[name], most) for name, most in SMALL.items() if name in chosen}
         chosen |= {name: value for name, value in {"profile": profile, **parameters}.items() if name in known}
         for domain in domains if "domain" in known and domains else (None,):
             jobs.append(Job(path, chosen | ({"domain": domain} if domain else {})))
@@ -136,7 +140,7 @@ def stamp(file: Path, known={}) -> str:  # noqa: B006 (kept on purpose: a file i
 
 def figures_of(job: Job) -> Path:
     """Where its notebook writes its figure; see `experiments.record`."""
-    return paths.FIGURES if job.parameters.get("profile") == "full" else paths.OUTPUTS / "figures"
+    return paths.results(job.parameters.get("profile"))
 
 
 def results(folder: Path) -> list[dict]:

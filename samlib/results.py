@@ -1,6 +1,6 @@
 """RESULTS.md: every claim of the paper beside the numbers of this project's runs, written from JSON files alone.
 
-    figures/*.json (full runs), else outputs/figures/*.json (quick runs); figures/training/*.json -> RESULTS.md
+    figures/*.json (full runs), else figures/small/, else outputs/figures/ (quick runs); figures/training/*.json -> RESULTS.md
 
 What is claimed and how it is judged is in `claims.CLAIMS`. A claim that no run has numbers for is listed as not run.
 """
@@ -22,9 +22,10 @@ the verdict.
   they hardly ever saw. So the order of methods, spaces and settings is compared, not the values. LPIPS here is ST-LPIPS.
 - **full**: the notebook's full profile, in `figures/`. **training**: measured when the networks were trained, in
   `figures/training/`. Those of the cats, and S of the horses, had l2 weigh 1, which weighs 5 now.
-- **quick run only**: no full run is there. A quick run has very few images and steps. It shows that the claim can be judged, and is
-  weak evidence for it or against it.
-  `make reproduce` makes these files, in `outputs/figures/`; `python -m samlib reproduce --profile full` makes the full ones.
+- **small run**: what the full profile does, on a few images and with fewer steps, on a CPU, in `figures/small/`. Some evidence.
+- **quick run only**: neither is there. A quick run is of one to three images. It shows that the claim can be judged, and is weak
+  evidence for it or against it. Its files are in `outputs/figures/`.
+- `python -m samlib reproduce --profile full`, `--profile small` or `make reproduce` (quick) makes the files.
 - **not run**: no run has the numbers. Nothing is assumed.
 - Where a claim does not agree, the verdict says why, as it was found for the weights of that run; *not known* where it was not found.
 """
@@ -35,7 +36,7 @@ class Run:
     """What a JSON file says: its numbers, and how they were made."""
 
     numbers: dict
-    profile: str  # "full", "quick", "training"
+    profile: str  # "full", "small", "quick", "training"
     setting: str  # images and steps
     file: str  # from the root
     weights: str = ""  # the first digits of the generator's digest, where the file has it
@@ -63,7 +64,7 @@ def find(of: str, domain: str, figures: Path, quick: Path) -> Run | None:
             numbers = (numbers or {}).get(key)
         known = weights_of(content.get("digests"), domain)
         return Run(numbers, "training", setting(how), f"figures/training/{file.name}", known) if numbers else None
-    for place, folder in (("figures", figures), ("outputs/figures", quick)):
+    for place, folder in (("figures", figures), ("figures/small", figures / "small"), ("outputs/figures", quick)):
         for file in (folder / f"{of}-{domain}.json", folder / f"{of}.json"):  # the second has several categories
             content = read(file) or {"numbers": {}}
             if numbers := content["numbers"].get(domain, content["numbers"] if domain in file.stem else None):
@@ -120,7 +121,7 @@ def rows(figures: Path | None = None, quick: Path | None = None) -> list[Row]:
 def verdict(row: Row) -> str:
     if row.agrees is None:
         return f"not run: {row.note}" if row.note else "not run"
-    only = " (quick run only)" if row.run.profile == "quick" else ""
+    only = {"quick": " (quick run only)", "small": " (small run)"}.get(row.run.profile, "")
     return f"agrees{only}" if row.agrees else f"**does not agree**{only}. Why: {row.note}"
 
 
@@ -148,7 +149,7 @@ def table(found: list[Row]) -> list[str]:
 def summary(found: list[Row]) -> list[str]:
     """How many claims agree, by the kind of run."""
     count = Counter((row.run.profile if row.run else "", row.agrees) for row in found)
-    kinds = [("full", "full runs"), ("training", "training"), ("quick", "quick run only")]
+    kinds = [("full", "full runs"), ("training", "training"), ("small", "small runs"), ("quick", "quick run only")]
     lines = [line(("judged by", "agree", "do not agree")), "|---" * 3 + "|"]
     lines += [line((text, count[kind, True], count[kind, False])) for kind, text in kinds]
     missing = sum(row.agrees is None for row in found)

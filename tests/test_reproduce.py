@@ -48,6 +48,14 @@ def test_the_plan_sets_what_a_notebook_has(folder):
         reproduce.plan(only=["fig3"], folder=folder)
 
 
+def test_the_small_profile_is_the_full_one_with_fewer_images_and_steps(folder):
+    make(folder / "figures" / "fig10_tenth.ipynb", "1",
+         parameters="profile = 'quick'\nimages = 1\nsteps = 3\nmethods = ['w']\nfull = {'images': 900, 'steps': 50, 'methods': ['w', 'sam']}")
+    (job,) = reproduce.plan("small", ["fig10"], folder=folder)
+    assert job.parameters == {"profile": "small", "images": reproduce.SMALL["images"], "steps": 50, "methods": ["w", "sam"]}
+    assert reproduce.figures_of(job) == paths.FIGURES / "small"
+
+
 def test_a_failure_is_reported_and_the_others_run_once(folder, tmp_path, monkeypatch):
     real, ran = notebooks.run, []
     monkeypatch.setattr(notebooks, "run", lambda path, *a, **k: ran.append(path.stem) or real(path, *a, **k))

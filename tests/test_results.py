@@ -53,6 +53,15 @@ def test_a_claim_that_holds_agrees_and_gives_no_reason(folders):
     assert row.agrees and row.note == "" and results.verdict(row) == "agrees"
 
 
+def test_a_full_run_counts_before_a_small_one_and_that_before_a_quick_one(folders):
+    for folder, profile, last in ((folders[1], "quick", 20.0), (folders[0] / "small", "small", 21.0), (folders[0], "full", 22.0)):
+        record(folder, "fig03", {"psnr": {"W+": 18.0, "F4": last}}, profile=profile, images=4)
+        row = row_of(results.rows(*folders), RISES)
+        assert row.run.profile == profile and f"F4 {last}" in row.ours
+        assert results.verdict(row) == {"quick": "agrees (quick run only)", "small": "agrees (small run)", "full": "agrees"}[profile]
+    assert results.find("fig03", "cars", folders[0] / "none", folders[1]).file == "outputs/figures/fig03-cars.json"
+
+
 def test_equal_numbers_do_not_rise(folders):
     record(folders[0], "fig03", {"psnr": {"W+": 18.0, "F4": 18.0}}, profile="full")
     assert row_of(results.rows(*folders), RISES).agrees is False
