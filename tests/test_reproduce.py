@@ -49,8 +49,8 @@ def test_the_plan_sets_what_a_notebook_has(folder):
 
 
 def test_the_small_profile_is_the_full_one_with_fewer_images_and_steps(folder):
-    make(folder / "figures" / "fig10_tenth.ipynb", "1",
-         parameters="profile = 'quick'\nimages = 1\nsteps = 3\nmethods = ['w']\nfull = {'images': 900, 'steps': 50, 'methods': ['w', 'sam']}")
+    full = {"images": 900, "steps": 50, "methods": ["w", "sam"]}
+    make(folder / "figures" / "fig10_tenth.ipynb", "1", parameters=f"profile = 'quick'\nimages = 1\nfull = {full}")
     (job,) = reproduce.plan("small", ["fig10"], folder=folder)
     assert job.parameters == {"profile": "small", "images": reproduce.SMALL["images"], "steps": 50, "methods": ["w", "sam"]}
     assert reproduce.figures_of(job) == paths.FIGURES / "small"
