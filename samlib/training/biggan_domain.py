@@ -25,7 +25,7 @@ from ..segmenters import SceneSegmenter, Tidy
 from . import biggan, threshold
 from .biggan_evaluate import evaluate_stage
 from .biggan_scenes import scene_data, scene_lesson
-from .category import GAN_SEED, INVERSION_SEED, NETWORK_SEED, TEST_SEED, change, scenes, train_predictor_stage, write_json
+from .category import GAN_SEED, INVERSION_SEED, NETWORK_SEED, TEST_SEED, changed, scenes, train_predictor_stage, write_json
 from .classifier import evaluate_classifier, train_classifier
 from .factors import FactorRegressor, evaluate_factors, train_factors
 from .predictor import inversion_dataset, load_inversions
@@ -183,14 +183,14 @@ STAGES = {
 }
 
 
-def train(out, stages=tuple(STAGES), profile: str = "full", classes=None, device=None, **options):
+def train(out, stages=tuple(STAGES), profile: str | dict = "full", classes=None, device=None, **options):
     """Runs `stages` in order into the folder `out`; a stage whose file is there is skipped. classes: of samlib.scenes.classes;
-    None: all there are. Prints what it measures."""
+    None: all there are. profile: a key of PROFILES, or settings like theirs. Prints what it measures."""
     classes = list(classes or names())
     if unknown := [s for s in stages if s not in STAGES] + [c for c in classes if c not in names()]:
         raise ValueError(f"no stage or class {', '.join(unknown)}; there are {', '.join(STAGES)}, and {', '.join(names())}")
     takes = {"gan": ("seconds", "done", "start"), "inversions": ("part", "parts")}
-    run_stages(stages, STAGES, classes, out, PROFILES[profile], device, takes, options)
+    run_stages(stages, STAGES, classes, out, PROFILES[profile] if isinstance(profile, str) else profile, device, takes, options)
 
 
 def main(arguments=None):
@@ -209,8 +209,8 @@ def main(arguments=None):
     parser.add_argument("--part", type=int, default=0)
     parser.add_argument("--parts", type=int, default=1)
     a = parser.parse_args(arguments)
-    change(PROFILES[a.profile], parser, a.gan, a.set)
-    train(a.out, a.stages, a.profile, a.classes, seconds=a.seconds, done=a.done, start=a.start, part=a.part, parts=a.parts)
+    profile = changed(PROFILES[a.profile], parser, a.gan, a.set)
+    train(a.out, a.stages, profile, a.classes, seconds=a.seconds, done=a.done, start=a.start, part=a.part, parts=a.parts)
 
 
 if __name__ == "__main__":

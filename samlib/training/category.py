@@ -246,14 +246,15 @@ STAGES = {
 }
 
 
-def train(category: str, out, stages=tuple(STAGES), profile: str = "full", device=None, **options):
-    """Runs `stages` in order into the folder `out`; a stage whose file is there is skipped. Prints what it measures."""
+def train(category: str, out, stages=tuple(STAGES), profile: str | dict = "full", device=None, **options):
+    """Runs `stages` in order into the folder `out`; a stage whose file is there is skipped. Prints what it measures.
+    profile: a key of PROFILES, or settings like theirs."""
     if category not in SEGMENTS:
         raise ValueError(f"no category {category!r}; there are {', '.join(SEGMENTS)}")
     if unknown := [s for s in stages if s not in STAGES]:
         raise ValueError(f"no stage {', '.join(unknown)}; there are {', '.join(STAGES)}")
     takes = {"gan": ("seconds", "start", "warm"), "inversions": ("part", "parts")}
-    run_stages(stages, STAGES, category, out, PROFILES[profile], device, takes, options)
+    run_stages(stages, STAGES, category, out, PROFILES[profile] if isinstance(profile, str) else profile, device, takes, options)
 
 
 def assigned(texts: list[str]) -> dict:
@@ -261,12 +262,12 @@ def assigned(texts: list[str]) -> dict:
     return {name: ast.literal_eval(value) for name, _, value in (text.partition("=") for text in texts)}
 
 
-def change(profile: dict, parser, gan: list[str], numbers: list[str]):
-    """What --gan and --set say, in `profile`; an unknown name is an error of the command line."""
-    changed = assigned(numbers)
-    if unknown := [name for name in changed if name not in profile]:
+def changed(profile: dict, parser, gan: list[str], numbers: list[str]) -> dict:
+    """`profile` with what --gan and --set say; an unknown name is an error of the command line."""
+    numbers = assigned(numbers)
+    if unknown := [name for name in numbers if name not in profile]:
         parser.error(f"no setting {', '.join(unknown)}; there are {', '.join(profile)}")
-    profile |= changed | {"gan": replace(profile["gan"], **assigned(gan))}
+    return profile | numbers | {"gan": replace(profile["gan"], **assigned(gan))}
 
 
 def main(arguments=None):
@@ -286,8 +287,8 @@ def main(arguments=None):
     parser.add_argument("--part", type=int, default=0)
     parser.add_argument("--parts", type=int, default=1)
     a = parser.parse_args(arguments)
-    change(PROFILES[a.profile], parser, a.gan, a.set)
-    train(a.category, a.out, a.stages, a.profile, seconds=a.seconds, start=a.start, warm=a.warm, part=a.part, parts=a.parts)
+    profile = changed(PROFILES[a.profile], parser, a.gan, a.set)
+    train(a.category, a.out, a.stages, profile, seconds=a.seconds, start=a.start, warm=a.warm, part=a.part, parts=a.parts)
 
 
 if __name__ == "__main__":
