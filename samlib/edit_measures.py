@@ -1,6 +1,7 @@
 """What an edit of an inversion did, as numbers: how far it went along what it was to change, and what else it changed.
 
-A regressor reads the factors of a scene from its picture, so this is for built-in categories, whose factors are known.
+Of a built-in category, a regressor reads the factors of a scene from its picture. Of any other domain no factors are known, and
+there an edit goes as far as the picture changes in the way in which the whole edit, with all rows of w+ alone, changes it.
 """
 
 import torch
@@ -9,17 +10,25 @@ from torch import Tensor
 from samlib.directions import allowed_in, progress, read, sample_w
 from samlib.metrics import kid
 from samlib.scenes import SEGMENTS
-from samlib.training.edits import change_asked
+from samlib.training.edits import EDITS, change_asked
 from samlib.training.factors import FactorRegressor
 from samlib.training.measures import CONCERNED
 
 
-def regressor_of(domain) -> FactorRegressor:
-    """The factor regressor of a built-in domain."""
-    file = None if domain.folder is None else domain.folder / "factors.safetensors"
-    if file is None or not file.is_file():
-        raise FileNotFoundError(f"{domain.name} has no {file}: edits are measured on built-in domains only")
-    return FactorRegressor.load(file, domain.device)
+def regressor_of(domain) -> FactorRegressor | None:
+    """The factor regressor of a built-in category; None of other domains."""
+    return FactorRegressor.load(domain.folder / "factors.safetensors", domain.device) if domain.name in EDITS else None
+
+
+def along(change: Tensor, way: Tensor) -> Tensor:
+    """How far changes of pictures (N, 3, H, W) go along others, (N,): 0 not at all, 1 all the way."""
+    return (change * way).sum((1, 2, 3)) / way.square().sum((1, 2, 3)).clamp(min=1e-12)
+
+
+def whole_edit(domain, w_plus: Tensor, step: Tensor) -> Tensor:
+    """What `step` (L, D) in all its rows changes of the pictures of w_plus (N, L, D) alone, no features changed."""
+    before, after = (domain.generator.synthesis(w, noise="none").clamp(-1, 1) for w in (w_plus, w_plus + step))
+    return after - before
 
 
 def concerned(category: str, direction: str, segments: Tensor) -> Tensor:
@@ -36,8 +45,11 @@ def effect(domain, regressor, inversion, direction: str, strength: float, segmen
     rest    mean absolute change of the pixels outside of what the direction is about, in units of [-1, 1].
     """
     images = domain.edit(inversion, {direction: strength})
-    asked = change_asked(domain.name, direction, regressor.names).to(images).nan_to_num()
-    change = progress(regressor(images) - regressor(inversion.images), strength * asked)
+    if regressor is None:
+        change = along(images - inversion.images, whole_edit(domain, inversion.w_plus, strength * domain.directions[direction]))
+    else:
+        asked = change_asked(domain.name, direction, regressor.names).to(images).nan_to_num()
+        change = progress(regressor(images) - regressor(inversion.images), strength * asked)
     found = {"images": images, "change": change}
     if segments is not None:
         outside = ~concerned(domain.name, direction, segments)
@@ -62,10 +74,21 @@ def left_in_spaces(domain, regressor, names, images: int = 2, seed: int = 0, str
     For `images` drawn codes; their pictures before the edits are made once for all.
     """
     w = sample_w(domain.generator, images, seed)
+    if regressor is None:
+        return {name: _left_of_pictures(domain, w, strength * domain.directions[name], spaces) for name in names}
     before = read(domain.generator, regressor, w)
     asked = {name: change_asked(domain.name, name, regressor.names).to(before) for name in names}
     return {name: allowed_in(domain.generator, regressor, w, domain.directions[name], asked[name], strength, before, spaces)
             for name in names}
+
+
+def _left_of_pictures(domain, w: Tensor, step: Tensor, spaces=None) -> dict[str, float]:
+    """A row of `left_in_spaces` without factors."""
+    w_plus = w[:, None].expand(-1, domain.generator.num_layers, -1)
+    late = {space.name: step * (torch.arange(len(step), device=step.device) >= space.layer)[:, None] for space in domain.spaces
+            if spaces is None or space.name in spaces}
+    whole = whole_edit(domain, w_plus, step)
+    return {name: float(along(whole_edit(domain, w_plus, rows), whole).mean()) if rows.any() else 0.0 for name, rows in late.items()}
 
 
 def works_in(left: dict[str, dict[str, float]], least: float = 0.5) -> dict[str, list[bool]]:

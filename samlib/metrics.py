@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from samlib.images import box_of
 from samlib.precision import double
 
 
@@ -17,6 +18,16 @@ def psnr(x: Tensor, y: Tensor, valid: Tensor | None = None) -> Tensor:
     if valid is not None:
         return 10 * torch.log10(4 * valid.sum((1, 2, 3)) / (error.mean(1, True) * valid).sum((1, 2, 3)))
     return 10 * torch.log10(4 / error.flatten(1).mean(1))
+
+
+@torch.no_grad()
+def closeness(inversion, metric, batch: int = 8) -> dict[str, Tensor]:
+    """How close each image of an Inversion is to its input, padding left out: `psnr` in dB and `lpips`, by `metric`, (N,)."""
+    x, y, valid = inversion.images, inversion.inputs, inversion.valid
+    step = batch if valid is None else 1  # of the smallest box that holds what is valid of an image
+    parts = [slice(i, i + step) for i in range(0, len(x), step)]
+    boxes = [box_of(y[part], None if valid is None else valid[part]) for part in parts]
+    return {"psnr": psnr(x, y, valid), "lpips": torch.cat([metric(x[part][box], y[part][box]) for part, box in zip(parts, boxes)])}
 
 
 def class_iou(predicted: Tensor, true: Tensor, n_classes: int) -> Tensor:

@@ -13,26 +13,10 @@ from matplotlib.patches import Patch
 from torch import Tensor
 
 from samlib import figures
-from samlib.directions import progress
 from samlib.images import to_uint8
-from samlib.training.edits import change_asked
 
-HALF, LEAST = 0.5, 0.25  # an edit works if it goes at least half as far as in W+, and at least this far
+HALF, LEAST = 0.5, 0.125  # an edit works if it goes at least half as far as in W+, and at least this far
 RIGHT, WRONG = "#009E73", "#D55E00"  # apart for every kind of colour vision
-
-
-@torch.inference_mode()
-def edit_progress(domain, regressor, inversion, names, strength=2.0) -> dict[str, Tensor]:
-    """How far each edit goes along what it asks for, (N,): 1 as far as a strength of 1 promises, 0 not at all.
-
-    Read by a regressor of the factors (`training.factors.FactorRegressor`) from the images before and after.
-    """
-    before = regressor(inversion.images)
-    found = {}
-    for name in names:
-        asked = change_asked(domain.name, name, regressor.names).to(before).nan_to_num()
-        found[name] = progress(regressor(domain.edit(inversion, {name: strength})) - before, asked)
-    return found
 
 
 def verdicts(moved: dict[str, dict[str, float]]) -> dict[str, dict[str, bool]]:

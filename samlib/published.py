@@ -5,6 +5,7 @@ LSUN cars, horses and cats and of FFHQ, so its numbers are no target for the bui
 """
 
 CATEGORIES = ("cars", "horses", "cats", "faces")
+OFFICIAL = {"lsun-cars": "cars", "lsun-horses": "horses", "lsun-cats": "cats", "ffhq": "faces"}  # the paper's own generators
 
 # Table 1, by this project's names of the methods: (LPIPS-vgg, PSNR in dB) of 1,000 images in each of CATEGORIES.
 TABLE1 = {
@@ -36,14 +37,20 @@ TABLE4 = {"e4e": "alex", "restyle-psp": "alex", "restyle-e4e": "alex", "w": "vgg
           "sam-encoder": "vgg", "sam": "vgg"}
 
 
-def table1(method: str, category: str) -> tuple[float, float] | None:
+def category(domain: str) -> str | None:
+    """The paper's category of a built-in or an official domain; None of others."""
+    found = OFFICIAL.get(domain, domain)
+    return found if found in CATEGORIES else None
+
+
+def table1(method: str, domain: str) -> tuple[float, float] | None:
     """(LPIPS, PSNR) that the paper prints; None where it has no such row or column."""
-    if method not in TABLE1 or category not in CATEGORIES:
+    if method not in TABLE1 or category(domain) is None:
         return None
-    return TABLE1[method][CATEGORIES.index(category)]
+    return TABLE1[method][CATEGORIES.index(category(domain))]
 
 
-def ticks(category: str, direction: str, spaces) -> list[bool] | None:
+def ticks(domain: str, direction: str, spaces) -> list[bool] | None:
     """A row of Table 3, for the names of the spaces in order; None where the paper has no such row."""
-    count = TABLE3.get(category, {}).get(direction)
+    count = TABLE3.get(category(domain), {}).get(direction)
     return None if count is None else [i < count for i in range(len(spaces))]

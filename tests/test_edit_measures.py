@@ -1,5 +1,7 @@
 """Measured edits on the tiny domain: the laws of a change, of what else changed, and of where a direction is concerned."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -60,6 +62,25 @@ def test_ticks():
     assert edit_measures.works_in({"a": {"W+": 1.0, "F4": 0.5}}, least=0.6) == {"a": [True, False]}
 
 
-def test_a_domain_without_a_regressor_says_so(tiny):
-    with pytest.raises(FileNotFoundError, match="built-in domains only"):
-        edit_measures.regressor_of(tiny)
+def test_without_factors_an_edit_goes_as_far_as_the_picture_changes_in_its_way(tiny):
+    assert edit_measures.regressor_of(tiny) is None
+    w_plus = tiny.generator.mapping(torch.randn(2, tiny.generator.z_dim, generator=torch.Generator().manual_seed(0)))
+    alone = replace(tiny.invert(torch.zeros(2, 3, 64, 64), "w+", steps=0, progress=False), w_plus=w_plus,
+                    images=tiny.generator.synthesis(w_plus, noise="none").clamp(-1, 1))
+    found = edit_measures.effect(tiny, None, alone, "size", 1.0)
+    torch.testing.assert_close(found["change"], torch.ones(2))  # no feature holds it back
+    assert "rest" not in found  # no true segments
+    late = tiny.invert(alone.images, "F4", steps=1, progress=False)  # after the last row of size
+    assert edit_measures.effect(tiny, None, late, "size", 1.0)["change"].abs().max() < 1e-5
+
+
+def test_without_factors_what_is_left_is_of_the_picture(tiny):
+    left = edit_measures.left_in_spaces(tiny, None, ["size", "trees"], images=2)
+    assert list(left["size"]) == ["W+", "F4", "F6"] and left["size"]["W+"] == pytest.approx(1) and left["size"]["F4"] == 0
+    assert list(edit_measures.left_in_spaces(tiny, None, ["size"], spaces=["W+", "F4"])["size"]) == ["W+", "F4"]
+
+
+def test_along():
+    way = torch.tensor([[1.0, 0.0], [0.0, 2.0]])[:, :, None, None]
+    change = torch.tensor([[0.5, 3.0], [1.0, -2.0]])[:, :, None, None]
+    assert edit_measures.along(change, way).tolist() == [0.5, -1.0]

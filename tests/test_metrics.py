@@ -95,3 +95,18 @@ def test_image_features_tell_photographs_apart():
     torch.testing.assert_close(features.of(cat.float() / 127.5 - 1)[0], found[0], rtol=1e-3, atol=1e-3)
     logits = features.network._fc(found[:1])
     assert logits.argmax() in range(281, 286)  # ImageNet's cats: the preprocessing is the one it was trained with
+
+
+def test_closeness_leaves_the_padding_out(tiny):
+    x = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    valid = torch.zeros(2, 1, 64, 64)
+    valid[0, :, 16:48], valid[1, :, :, :40] = 1, 1
+    wide = tiny.invert(x, "w+", steps=1, valid=valid, progress=False)
+    found = metrics.closeness(wide, tiny.metric)
+    crops = [(slice(0, 1), ..., slice(16, 48), slice(0, 64)), (slice(1, 2), ..., slice(0, 64), slice(0, 40))]
+    for i, crop in enumerate(crops):
+        a, b = wide.images[crop], wide.inputs[crop]
+        assert found["psnr"][i].item() == pytest.approx(metrics.psnr(a, b).item(), abs=1e-3)
+        assert found["lpips"][i].item() == pytest.approx(tiny.metric(a, b).item(), abs=1e-5)
+    whole = tiny.invert(x, "w+", steps=1, progress=False)
+    torch.testing.assert_close(metrics.closeness(whole, tiny.metric, 1)["lpips"], tiny.metric(whole.images, x).detach())

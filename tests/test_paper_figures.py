@@ -39,24 +39,11 @@ def test_a_feature_is_drawn_by_what_varies_most():
 
 
 def test_an_edit_works_that_goes_half_as_far_as_in_the_first_space():
-    moved = {"W+": {"size": 1.0, "red": 0.2, "pose": -1.0}, "F4": {"size": 0.6, "red": 0.3, "pose": 0.2},
-             "F6": {"size": 0.4, "red": 0.2, "pose": 0.0}}
+    moved = {"W+": {"size": 1.0, "red": 0.1, "pose": -1.0}, "F4": {"size": 0.6, "red": 0.3, "pose": 0.1},
+             "F6": {"size": 0.4, "red": 0.1, "pose": 0.0}}
     works = paper_figures.verdicts(moved)
     assert works["W+"] == {"size": True, "red": False, "pose": False}
     assert works["F4"] == {"size": True, "red": True, "pose": False} and not any(works["F6"].values())
-
-
-def test_the_progress_of_an_edit_is_that_along_what_it_asks_for(tiny, inversion):
-    class Regressor:
-        names = ["size", "trees"]
-
-        def __call__(self, images):
-            return torch.stack([images.mean((1, 2, 3)), images.amax((1, 2, 3))], 1)
-
-    tiny.name = "cars"
-    moved = paper_figures.edit_progress(tiny, Regressor(), inversion, ["size"], 1.0)["size"]
-    change = tiny.edit(inversion, {"size": 1.0}).mean() - inversion.images.mean()
-    assert moved.shape == (1,) and moved.item() == pytest.approx(change.item(), abs=1e-6)
 
 
 def test_the_tradeoff_has_a_row_a_space(inversion):

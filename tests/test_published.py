@@ -1,6 +1,6 @@
 """The quoted numbers: that they are whole, and agree with what the paper's text says of them."""
 
-from samlib import methods, published
+from samlib import methods, official, published
 from samlib.spaces import stylegan2_spaces
 from samlib.training.category import EDITS
 
@@ -24,3 +24,9 @@ def test_the_ticks_are_of_edits_that_there_are():
     assert published.ticks("cars", "trees", ["W+", "F4", "F6", "F8", "F10"]) == [True, True, False, False, False]
     assert sum(count == 5 for rows in published.TABLE3.values() for count in rows.values()) == 2  # Sec. 6.4: two edits work in F10
     assert published.ticks("cars", "van", ["W+"]) is None
+
+
+def test_an_official_domain_is_of_the_paper_s_category():
+    assert {*published.OFFICIAL} <= {*official.OFFICIAL}
+    assert published.table1("sam", "ffhq") == published.table1("sam", "faces") and published.table1("sam", "my_domain") is None
+    assert published.ticks("lsun-cars", "size", ["W+", "F4"]) == [True, False] and published.category("imagenet-128") is None
