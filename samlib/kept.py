@@ -16,6 +16,7 @@ from torch import Tensor
 
 from samlib import encode, methods, paths
 from samlib.inversion import BATCHED, BY_NAME, Inversion
+from samlib.segmenters import Later
 
 CODE = ("baselines", "domains", "encode", "encoder_networks", "features", "inversion", "invertibility", "irse", "layer_map",
         "methods", "objective", "optimize", "perceptual", "predict", "segmenters", "spaces", "stylegan2", "biggan", "biggan_layers")
@@ -112,6 +113,8 @@ def of_module(part) -> str:
     """Digest of a module's weights; of a segmenter that wraps one, of its settings and what it wraps."""
     if isinstance(part, torch.nn.Module):
         return digest(type(part).__name__, *(x for name, value in part.state_dict().items() for x in (name, of_tensor(value))))
+    if isinstance(part, Later):
+        return digest("Later", part.key)  # what it holds is there only after its first call
     if part is None or isinstance(part, str | int | float | tuple | list):
         return repr(part)
     inner = sorted(getattr(part, "__dict__", {}).items())  # an object's own repr may hold its address

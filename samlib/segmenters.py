@@ -170,10 +170,11 @@ class Tidy:
 
 
 class Later:
-    """A segmenter that `make` gives at the first call: what needs a download shall not stop who does without it."""
+    """A segmenter that `make` gives at the first call: what needs a download shall not stop who does without it.
+    key: its name, which tells it from others before it is made as after."""
 
-    def __init__(self, make):
-        self.make = make
+    def __init__(self, make, key: str = ""):
+        self.make, self.key = make, key
 
     @cached_property
     def segmenter(self):
@@ -204,7 +205,7 @@ def named(name: str, device=None):
     """The segmenter of this name, for images that nobody trained one for; cleaned, and made when it is first called."""
     if name not in NAMES:
         raise ValueError(f"no segmenter {name!r}; there are {', '.join(NAMES)}")
-    return Later(lambda: Tidy(NAMES[name](device)))
+    return Later(lambda: Tidy(NAMES[name](device)), key=name)
 
 
 def each(function, segments: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import samlib
-from samlib import experiments, figures, kept
+from samlib import experiments, figures, kept, segmenters
 
 
 @pytest.fixture(autouse=True)
@@ -118,6 +118,15 @@ def test_a_record_holds_numbers_parameters_digests_and_the_figure(tiny, tmp_path
     assert read["parameters"]["seed"] == 1 and len(read["digests"][tiny.name]["generator"]) == 64
     assert {"seconds", "cpu_seconds", "device", "torch"} <= set(read)
     assert experiments.record("fig05", {}, {"domain": ""}, None, [tiny], tmp_path).name == "fig05.json"  # all domains
+
+
+def test_a_segmenter_that_is_made_later_has_one_digest_of_its_own(images):
+    names = "unsupervised", "deeplab", "ade20k"
+    before = [kept.of_module(segmenters.named(name)) for name in names]
+    assert len(set(before)) == 3
+    called = segmenters.named("unsupervised")
+    called(images[:1])
+    assert kept.of_module(called) == before[0]
 
 
 def test_comments_and_docstrings_do_not_change_what_code_does(tmp_path):
