@@ -18,9 +18,11 @@ from samlib import encode, methods, paths
 from samlib.inversion import BATCHED, BY_NAME, Inversion
 from samlib.segmenters import Later
 
-CODE = ("baselines", "domains", "encode", "encoder_networks", "features", "inversion", "invertibility", "irse", "layer_map",
-        "methods", "objective", "optimize", "perceptual", "predict", "segmenters", "spaces", "stylegan2", "biggan", "biggan_layers")
+CODE = ("baselines", "biggan", "biggan_layers", "classifier", "domains", "encode", "encoder_networks", "features", "images",
+        "inversion", "invertibility", "irse", "layer_map", "methods", "objective", "official", "optimize", "perceptual", "precision",
+        "predict", "segmenters", "segmenters_photos", "spaces", "stylegan2")
 SETTINGS = ("name", "tau", "steps", "weights", "learning_rate", "start", "aspect", "view")
+OF_A_PART = ("config", "name", "kind", "scale", "aspect", "truncation", "compute_dtype")  # what a module has beside its weights
 
 
 def folder() -> Path:
@@ -99,18 +101,23 @@ def digests(domain) -> dict[str, str]:
 
 
 def parts_of(domain, method: str, options: dict) -> dict[str, str]:
-    """The digests of those parts whose weights this call reads."""
+    """The digests of those parts that this call reads: of their weights and of what else they are set to."""
     wanted = {"generator": domain.generator, "metric": domain.metric}
     if method in ("sam", "sam-encoder") and options.get("layer_map") is None:
         wanted |= {"predictor": domain.predictor, "segmenter": domain.segmenter}
     start = None if method in encode.ENCODERS else options.get("start") or methods.STARTS.get(method, domain.start)
     for name in {method, start if isinstance(start, str) else None} & {*encode.ENCODERS}:
         wanted[name] = domain.encoder(name)
-    return {name: of_module(part) for name, part in sorted(wanted.items()) if part is not None}
+    if options.get("classes") is None:  # then a BigGAN goes by the classes it was given, or asks its classifier
+        wanted |= {name: getattr(domain.generator, name, None) for name in ("given", "classify")}
+    return {name: digest(of_module(part), of_settings(part)) for name, part in sorted(wanted.items()) if part is not None}
 
 
 def of_module(part) -> str:
     """Digest of a module's weights; of a segmenter that wraps one, of its settings and what it wraps."""
+    part = getattr(part, "__self__", part)  # a module's method stands for the module
+    if isinstance(part, Tensor):
+        return digest(of_tensor(part))
     if isinstance(part, torch.nn.Module):
         return digest(type(part).__name__, *(x for name, value in part.state_dict().items() for x in (name, of_tensor(value))))
     if isinstance(part, Later):
@@ -119,6 +126,13 @@ def of_module(part) -> str:
         return repr(part)
     inner = sorted(getattr(part, "__dict__", {}).items())  # an object's own repr may hold its address
     return digest(getattr(part, "__qualname__", type(part).__name__), *(x for name, value in inner for x in (name, of_module(value))))
+
+
+def of_settings(part) -> str:
+    """The attributes OF_A_PART of a module and of those inside it. Apart from `of_module`, which records name the weights by."""
+    part = getattr(part, "__self__", part)
+    inside = part.modules() if isinstance(part, torch.nn.Module) else ()
+    return repr([(name, getattr(module, name)) for module in inside for name in OF_A_PART if hasattr(module, name)])
 
 
 def of_options(options: dict) -> str:

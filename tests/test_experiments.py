@@ -1,12 +1,16 @@
 """Inversions that are kept are those that are made; a hole is refused; a record can be read again."""
 
+import ast
 import json
 
 import pytest
 import torch
+from tiny_biggan import NAMES, tiny_biggan
 
 import samlib
 from samlib import experiments, figures, kept, segmenters
+from samlib.classifier import SceneClassifier
+from samlib.encode import E4e
 
 
 @pytest.fixture(autouse=True)
@@ -71,6 +75,50 @@ def test_the_key_changes_with_all_that_decides_the_result(tiny, images):
     next(tiny.generator.parameters()).data.mul_(1.01)
     others.append(key())
     assert len({before, *others}) == len(others) + 1
+
+
+def test_the_key_has_what_a_part_is_set_to_beside_its_weights(tiny, images):
+    def key(method="w+"):
+        return kept.keys(tiny, images, method, {})[0]
+
+    found = [key()]
+    tiny.generator.compute_dtype = torch.bfloat16
+    found.append(key())
+    for scale in (1.0, 2.0):
+        torch.manual_seed(0)
+        tiny.encoders["e4e"] = E4e(10, 16, scale, size=64, width=4)
+        found.append(key("e4e"))
+    assert len(set(found)) == 4
+
+
+def test_the_key_has_what_a_biggan_goes_by(tiny, images):
+    def key(**options):
+        return kept.keys(tiny, images, "z+", options)[0]
+
+    tiny.generator = tiny_biggan(resolution=64)
+    found = [key(), key(classes=["van"] * 3), key(classes=["sedan"] * 3)]
+    for seed in range(2):
+        torch.manual_seed(seed)
+        tiny.generator.classify = SceneClassifier(NAMES, width=4).eval().forward  # as `samlib.load` sets it
+        found.append(key())
+    assert key(classes=["van"] * 3) == found[1]  # then nobody asks the classifier
+    tiny.generator.truncation = 0.5
+    found.append(key())
+    tiny.generator = tiny.generator.conditioned("van")
+    found.append(key())
+    assert len(set(found)) == len(found)
+
+
+def test_the_key_has_all_code_that_an_inversion_runs():
+    """Whatever the modules in CODE import from the package, but what only reads and writes files."""
+    files = {"arrays", "checkpoints", "domain_files", "download", "edit", "layouts", "paths", "unpickle", "weights"}
+    imported = set()
+    for file in kept._code():
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.level or node.module.partition(".")[0] == "samlib"):
+                inner = (node.module or "").removeprefix("samlib").strip(".")
+                imported |= {inner} if inner else {alias.name for alias in node.names}
+    assert imported - files <= {*kept.CODE}
 
 
 def test_one_image_has_one_key_in_any_company(tiny, images):
