@@ -3,8 +3,11 @@
 So a notebook names no category: `edits = 2` are two edits of whatever domain it runs on.
 """
 
+from dataclasses import replace
+
 from samlib import edit_measures, scenes
 from samlib.domains import Domain, domains, load
+from samlib.perceptual import Metric
 from samlib.published import CATEGORIES
 from samlib.training.measures import CONCERNED
 
@@ -15,6 +18,11 @@ def subjects(name: str = "", device=None) -> dict[str, Domain]:
     if not names:
         raise ValueError(f"no weights of {', '.join(CATEGORIES)} in data/: train one, or name another domain")
     return {one: load(one, device) for one in names}
+
+
+def judged_by(domain: Domain, metric: str = "") -> Domain:
+    """The domain with another perceptual metric, one of `perceptual.METRICS`; "": as it is."""
+    return replace(domain, metric=Metric(metric).to(domain.device)) if metric else domain
 
 
 def edits(domain, wanted: int | list[str], late: bool = False, seed: int = 0) -> list[str]:
