@@ -58,19 +58,23 @@ def pti(generator, images: Tensor, masks: dict, metric, *, steps: int = PIVOT_ST
     steps         of the search for the pivot, which is `optimize` in W with `options`.
     tuning_steps  of the tuning; None: 350 where the pivot has 450, as published, and in proportion.
     tuning_rate   of Adam. valid: see `optimize`.
-    The history of l2 and lpips is that of the pivot, then that of the tuning.
+    The history of l2 and lpips is that of the pivot, then that of the tuning. Ctrl-C ends all that is left to do.
     """
     if any(mask.any() for mask in masks.values()):
         raise ValueError("PTI inverts in W alone; leave the masks of feature spaces out")
     options["shared_w"] = True
     pivot = optimize(generator, images, {}, metric, steps=steps, seed=seed, valid=valid, progress=progress,
                      precision=precision, **options)
-    count = round(steps * TUNING_STEPS / PIVOT_STEPS) if tuning_steps is None else tuning_steps
+    stopped = max(map(len, pivot.losses.values()), default=0) < steps
+    count = 0 if stopped else tuning_steps_for(steps) if tuning_steps is None else tuning_steps
     size = options.get("loss_size")
     bar = tqdm(total=count * len(pivot), desc="tuning", disable=not progress or not count)
+    runs, left = [], count
     with torch.inference_mode(False), torch.enable_grad():
-        runs = [tune(generator, one, metric, count, tuning_rate, locality, seed, size, None if valid is None else valid[i:i + 1],
-                     precision, bar) for i, one in enumerate(pivot)]
+        for i, one in enumerate(pivot):
+            runs.append(tune(generator, one, metric, left, tuning_rate, locality, seed, size,
+                             None if valid is None else valid[i:i + 1], precision, bar))
+            left = count if len(runs[-1][1]["l2"]) == count else 0  # stopped: the other images keep the generator as it is
     bar.close()
     done = min(len(history["l2"]) for _, history in runs)
     losses = {name: torch.cat([pivot.losses[name], *([torch.cat([h[name][:done] for _, h in runs], 1)] if done else [])])
@@ -80,6 +84,11 @@ def pti(generator, images: Tensor, masks: dict, metric, *, steps: int = PIVOT_ST
     with torch.no_grad():  # by what the record holds, so that whoever forms it again gets the same
         formed = [g.synthesis(found.w_plus[part], noise=found.noise).clamp(-1, 1) for g, part in found.generators(generator)]
     return replace(found, images=torch.cat(formed))
+
+
+def tuning_steps_for(steps: int) -> int:
+    """How many belong to a pivot of `steps`, in the proportion of the published ones."""
+    return round(steps * TUNING_STEPS / PIVOT_STEPS)
 
 
 def tune(generator, pivot: Inversion, metric, steps, rate, locality, seed, size, valid=None, precision=None, bar=None):

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from samlib import figures, kept, paths, scenes
+from samlib import baselines, encode, figures, kept, paths, scenes
 from samlib.images import read_image, to_square
 from samlib.inversion import Inversion
 
@@ -79,8 +79,8 @@ def inverted(domain, images, method="sam", *, batch=16, compute=True, holes=Fals
             clock = _clock(domain)
             begun = clock()
             found = domain.invert(images[part], method, progress=progress, **kept.rows(options, part, len(images)))
-            done = min((len(history) for history in found.losses.values()), default=None)
-            if done is not None and done < (options.get("steps") or domain.steps) and method != "pti":
+            done = max(map(len, found.losses.values()), default=0)
+            if done < _steps(domain, method, options.get("steps")):
                 raise KeyboardInterrupt(f"{method} was stopped after {done} steps")  # an early result is not kept
             seconds = (clock() - begun) / len(part)
             for place, one in zip(part, found):
@@ -142,6 +142,14 @@ def plain(value):
     if hasattr(value, "__dataclass_fields__"):
         return plain(asdict(value))
     return value if value is None or isinstance(value, bool | int | str) else str(value)
+
+
+def _steps(domain, method, steps=None):
+    """The length of the longest history of an inversion that was not stopped."""
+    if method in encode.ENCODERS:
+        return 0
+    steps = domain.steps if steps is None else steps
+    return steps + baselines.tuning_steps_for(steps) if method == "pti" else steps
 
 
 def _clock(domain):

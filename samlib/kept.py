@@ -79,17 +79,19 @@ def joined(inversions: list[Inversion]) -> Inversion:
     first = inversions[0]
     values = {name: torch.cat([getattr(one, name) for one in inversions]) for name in BATCHED
               if all(getattr(one, name) is not None for one in inversions)}
-    for group in (*BY_NAME, "losses"):
-        across = 1 if group == "losses" else 0
-        known = {name: x for one in inversions for name, x in getattr(one, group).items()}
-        values[group] = {name: torch.cat([_or_zeros(one, group, name, like) for one in inversions], across)
-                         for name, like in known.items()}
+    for group in BY_NAME:
+        values[group] = {name: torch.cat(parts) for name, parts in _by_name(inversions, group).items()}
+    # runs that were stopped have shorter histories: only the steps that all have
+    values["losses"] = {name: torch.cat([part[:min(map(len, parts))] for part in parts], 1)
+                        for name, parts in _by_name(inversions, "losses").items()}
     texts = {name: getattr(first, name) for name in ("spaces", "domain", "method", "noise")}
     return Inversion(**values, **texts)
 
 
-def _or_zeros(one, group, name, like):
-    return getattr(one, group).get(name, torch.zeros_like(like))
+def _by_name(inversions, group):
+    """name -> the tensor of each inversion, zeros where it has none."""
+    known = {name: x for one in inversions for name, x in getattr(one, group).items()}
+    return {name: [getattr(one, group).get(name, torch.zeros_like(x)) for one in inversions] for name, x in known.items()}
 
 
 def digests(domain) -> dict[str, str]:

@@ -149,6 +149,27 @@ def test_masks_and_ctrl_c(generator, metric, images, monkeypatch):
     assert len(early) == 2 and early.losses["l2"].shape == (6, 2)
 
 
+@pytest.mark.parametrize("in_pivot", [True, False])
+def test_ctrl_c_ends_all_that_is_left(generator, metric, images, monkeypatch, in_pivot):
+    """In the pivot: nothing is tuned. While the first image is tuned: the second is not."""
+    calls, real = [], Locality.loss
+
+    def loss(*arguments):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return real(*arguments)
+
+    def interrupt(step, images):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Locality, "loss", loss)
+    early = pti(generator, images, {}, metric, tuning_steps=5, tuning_rate=0.01, callback=interrupt if in_pivot else None, **SETTINGS)
+    assert len(calls) == (0 if in_pivot else 3) and len(early.losses["l2"]) == (1 if in_pivot else 6)
+    changed = [any(change[i].any() for change in early.tuned.values()) for i in range(2)]
+    assert changed == [not in_pivot, False]
+
+
 def test_pti_is_a_method_of_a_domain(tiny):
     images = torch.rand(2, 3, 64, 64) * 2 - 1
     found = tiny.invert(images, "pti", steps=3, progress=False)

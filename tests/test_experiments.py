@@ -9,8 +9,10 @@ from tiny_biggan import NAMES, tiny_biggan
 
 import samlib
 from samlib import experiments, figures, kept, segmenters
+from samlib.baselines import Locality
 from samlib.classifier import SceneClassifier
 from samlib.encode import E4e
+from samlib.optimize import Reconstruction
 
 
 @pytest.fixture(autouse=True)
@@ -134,6 +136,25 @@ def test_what_was_stopped_goes_on_where_it_was(tiny, images, monkeypatch):
     real, asked = type(tiny).invert, []
     monkeypatch.setattr(type(tiny), "invert", lambda self, x, *a, **k: asked.append(len(x)) or real(self, x, *a, **k))
     assert len(experiments.inverted(tiny, images, "w+", steps=1)) == 3 and asked == [1]
+
+
+@pytest.mark.parametrize("method, during", [("w+", "first step"), ("w+", "search"), ("pti", "search"), ("pti", "tuning")])
+def test_what_was_stopped_early_is_not_kept(tiny, images, monkeypatch, method, during):
+    def stop(*arguments):
+        raise KeyboardInterrupt
+
+    if during != "search":
+        monkeypatch.setattr(*{"first step": (Reconstruction, "__call__"), "tuning": (Locality, "loss")}[during], stop)
+    with pytest.raises(KeyboardInterrupt, match="was stopped after"):
+        experiments.inverted(tiny, images[:1], method, steps=4, callback=stop if during == "search" else None)
+    assert experiments.missing(tiny, images[:1], method, steps=4) == [0]
+
+
+def test_inversions_with_histories_of_any_length_make_one_batch(tiny, images):
+    parts = [tiny.invert(images[i:i + 1], "w+", steps=steps, progress=False) for i, steps in enumerate((3, 2, 0))]
+    assert kept.joined(parts[:2]).losses["l2"].shape == (2, 2)
+    torch.testing.assert_close(kept.joined(parts[:2]).losses["l2"][:, 0], parts[0].losses["l2"][:2, 0])
+    assert len(kept.joined(parts)) == 3
 
 
 def test_a_hole_is_refused_unless_it_is_asked_for(tiny, images, monkeypatch):
