@@ -52,7 +52,7 @@ def test_its_parameters_are_one_cell_of_literals(path):
 @every_notebook
 def test_its_cells_are_short_and_it_ends_in_an_assertion(path):
     cells = code_cells(read(path))
-    assert max(len(cell.source.splitlines()) for cell in cells) <= 12
+    assert max(len(cell.source.splitlines()) for cell in cells if "parameters" not in cell.metadata.get("tags", [])) <= 12
     assert any(isinstance(node, ast.Assert) for node in ast.walk(ast.parse(cells[-1].source)))
 
 
