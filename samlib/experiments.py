@@ -153,7 +153,13 @@ def _steps(domain, method, steps=None):
 
 
 def _clock(domain):
-    return time.process_time if domain.device.type == "cpu" else time.perf_counter
+    """A function that reads the time that the domain's device has worked."""
+    def read():
+        if domain.device.type == "cuda":
+            torch.cuda.synchronize(domain.device)  # what was asked for may still be under way
+        return time.perf_counter()
+
+    return time.process_time if domain.device.type == "cpu" else read
 
 
 def _batches(indices, size):

@@ -8,6 +8,7 @@ import ast
 import hashlib
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -77,6 +78,8 @@ def joined(inversions: list[Inversion]) -> Inversion:
     if len(inversions) == 1:
         return inversions[0]
     first = inversions[0]
+    if any(one.valid is not None for one in inversions):  # None is valid everywhere
+        inversions = [replace(one, valid=torch.ones_like(one.images[:, :1]) if one.valid is None else one.valid) for one in inversions]
     values = {name: torch.cat([getattr(one, name) for one in inversions]) for name in BATCHED
               if all(getattr(one, name) is not None for one in inversions)}
     for group in BY_NAME:

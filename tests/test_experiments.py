@@ -2,6 +2,7 @@
 
 import ast
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -175,6 +176,20 @@ def test_inversions_that_use_other_spaces_make_one_batch(tiny, images):
     assert set(found.deltas) == {"F4", "F6"} and not found.masks["F4"][0].any()
     alone = tiny.invert(images[1:2], layer_map=layer_map[1:2], steps=1, progress=False)
     assert torch.allclose(found.images[1:2], alone.images, atol=1e-4)
+
+
+def test_one_image_without_padding_leaves_that_of_the_others(tiny, images):
+    valid = torch.ones(2, 1, 64, 64)
+    valid[1, ..., :20] = 0
+    found = experiments.inverted(tiny, images[:2], "w+", steps=1, batch=1, valid=valid)
+    assert torch.equal(found.valid, valid)
+
+
+def test_a_gpu_has_done_its_work_when_the_clock_is_read(monkeypatch):
+    done = []
+    monkeypatch.setattr(torch.cuda, "synchronize", done.append)
+    clock = experiments._clock(SimpleNamespace(device=torch.device("cuda", 1)))
+    assert clock() <= clock() and done == [torch.device("cuda", 1)] * 2
 
 
 def test_a_record_holds_numbers_parameters_digests_and_the_figure(tiny, tmp_path):
