@@ -119,6 +119,20 @@ def test_a_run_without_time_stops_at_its_first_report_with_every_file(data, tmp_
     assert {"generator.safetensors", "log.jsonl", "settings.json"} < {path.name for path in tmp_path.iterdir()}
 
 
+@pytest.mark.parametrize("part", ["lesson", "g_step"])
+def test_ctrl_c_saves_and_stops(data, tmp_path, part):
+    def stop(training, row):
+        if part in row:
+            raise KeyboardInterrupt
+
+    lesson = scene_lesson(NAMES, 4, 110)
+    with pytest.raises(KeyboardInterrupt):
+        train(data, tmp_path, Settings(**SMALL, images=400, warm_up=0.0), lesson=lesson, report_every=1, on_report=stop, progress=False)
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    assert (state["steps"], state["taught"]) == ((0, False) if part == "lesson" else (1, True))
+    assert (tmp_path / "generator.safetensors").is_file()
+
+
 def test_the_projected_judge_learns_and_its_features_stay():
     torch.manual_seed(0)
     images = torch.randint(256, (2, 3, 128, 128), dtype=torch.uint8)

@@ -3,9 +3,11 @@
 from functools import partial
 from types import SimpleNamespace
 
+import pytest
 import torch
 from torch.nn.functional import avg_pool2d
 
+from samlib.checkpoints import load_generator
 from samlib.training.gan import Settings, train
 from samlib.training.losses import r1_penalty
 from samlib.training.paired import PairedLoss, warm_up
@@ -30,13 +32,90 @@ def test_training_goes_on_from_where_it_stopped(tmp_path):
     assert all(p.isfinite().all() for p in ema.parameters())
 
 
+def of_codes(**changes):
+    """Images of 32 px, their codes, and settings with a warm-up: 16 px first, 5 % of it."""
+    torch.manual_seed(0)
+    images, codes = torch.randint(0, 255, (8, 3, 32, 32), dtype=torch.uint8), torch.rand(8, 5, dtype=torch.float64)
+    return images, codes, Settings(**{**dict(resolution=32, channel_base=64, channel_max=8, w_dim=8, mapping_layers=2, judges="stylegan2",
+                                             batch=4, noise="none", lesson=2), **changes})
+
+
+def saved(folder):
+    return torch.load(folder / "checkpoint.pt", weights_only=True)
+
+
+def test_a_run_without_time_stops_at_its_first_reports(tmp_path, monkeypatch):
+    """16 px take a step more than they have time for, so 32 px get none, and the judges two."""
+    monkeypatch.setattr("samlib.training.gan.warm_up", partial(warm_up, report_every=1))
+    images, codes, settings = of_codes(images=400)
+    for seconds in (0, -3):
+        out = tmp_path / str(seconds)
+        train(images, out, settings, seconds, codes, (codes, codes), report_every=2, progress=False)
+        assert (saved(out)["warm_steps"], saved(out)["warm"], saved(out)["steps"]) == (1, 1.0, 2)
+
+
+def test_the_warm_up_has_its_share_of_the_images(tmp_path, monkeypatch):
+    """Of 40 images 24, in a step of 8 and four of 4; four steps of the judges are left, or all ten where it has no share."""
+    monkeypatch.setattr("samlib.training.gan.warm_up", partial(warm_up, report_every=1))
+    for share, steps in ((0.6, (5, 4)), (0.0, (0, 10))):
+        images, codes, settings = of_codes(images=40, warm_up=share)
+        train(images, tmp_path / str(share), settings, codes=codes, lesson=(codes, codes), progress=False)
+        state = saved(tmp_path / str(share))
+        assert (state["warm_steps"], state["steps"]) == steps
+
+
+def test_ctrl_c_in_the_warm_up_loses_nothing(tmp_path, monkeypatch):
+    """Of 40 images 8 at 16 px and 32 at 32 px: stopped after the third step of these, with 20, the rest takes 5 steps more."""
+    monkeypatch.setattr("samlib.training.gan.warm_up", partial(warm_up, report_every=1))
+    images, codes, settings = of_codes(images=40, warm_up=1.0)
+    rows = []
+
+    def stop(training, row):
+        rows.append(row)
+        if row.get("warm_up") == 20:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(images, tmp_path, settings, codes=codes, lesson=(codes, codes), on_report=stop, progress=False)
+    before = saved(tmp_path)
+    assert before["warm"] == 0.5 and before["warm_steps"] == 4
+    rows.clear()
+    ema = train(images, tmp_path, settings, codes=codes, lesson=(codes, codes), on_report=lambda _, row: rows.append(row), progress=False)
+    assert [row.get("size", "lesson") for row in rows] == [32] * 5 and saved(tmp_path)["warm"] == 1
+    loaded = load_generator(tmp_path / "generator.safetensors")
+    torch.testing.assert_close(loaded.state_dict(), ema.state_dict(), rtol=1e-3, atol=1e-3)  # 16 bits
+
+
+def test_ctrl_c_in_the_lesson_has_it_again(tmp_path, monkeypatch):
+    images, codes, settings = of_codes(images=24, warm_up=1.0)
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr("samlib.training.paired.teach_mapping", stop)
+        train(images, tmp_path, settings, codes=codes, lesson=(codes, codes), progress=False)
+    assert saved(tmp_path)["warm"] == 0
+    rows = []
+    train(images, tmp_path, settings, codes=codes, lesson=(codes, codes), on_report=lambda _, row: rows.append(row), progress=False)
+    assert "mapping" in rows[0]
+
+
+def test_ctrl_c_beside_the_judges_saves_and_stops(tmp_path):
+    images, codes, settings = of_codes(images=400, warm_up=0.0)
+
+    def stop(training, row):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(images, tmp_path, settings, codes=codes, report_every=3, on_report=stop, progress=False)
+    assert saved(tmp_path)["steps"] == 3
+
+
 def test_warm_up_goes_on_from_the_share_that_is_done(tmp_path, monkeypatch):
     """16 px of 32 come first, 5 % of the warm-up; a run that starts from a generator with that share skips them."""
     monkeypatch.setattr("samlib.training.gan.warm_up", partial(warm_up, report_every=1))
-    torch.manual_seed(0)
-    images, codes = torch.randint(0, 255, (8, 3, 32, 32), dtype=torch.uint8), torch.rand(8, 5, dtype=torch.float64)
-    settings = Settings(resolution=32, channel_base=64, channel_max=8, w_dim=8, mapping_layers=2, judges="stylegan2", batch=4,
-                        noise="none", warm_up=1.0, images=24, lesson=2)
+    images, codes, settings = of_codes(warm_up=1.0, images=24)
     rows = []
     keep = lambda training, row: rows.append(row)
     train(images, tmp_path / "whole", settings, codes=codes, lesson=(codes, codes), on_report=keep, progress=False)
@@ -62,9 +141,7 @@ def test_lesson_and_set_up_take_no_time_from_the_sizes(tmp_path, monkeypatch):
     monkeypatch.setattr("samlib.training.paired.teach_mapping", lambda *_: moving(500, float))
     monkeypatch.setattr("samlib.training.paired.graphed", lambda step, device: moving(1000, partial, moving, 1, step))
     monkeypatch.setattr("samlib.training.gan.warm_up", partial(warm_up, report_every=1))
-    images, codes = torch.randint(0, 255, (8, 3, 32, 32), dtype=torch.uint8), torch.rand(8, 5, dtype=torch.float64)
-    settings = Settings(resolution=32, channel_base=64, channel_max=8, w_dim=8, mapping_layers=2, judges="stylegan2", batch=4,
-                        noise="none", warm_up=1.0)
+    images, codes, settings = of_codes(warm_up=1.0)
     train(images, tmp_path, settings, 30, codes, (codes, codes), on_report=lambda training, row: rows.append(row), progress=False)
     assert rows[0] == {"mapping": 0.0, "seconds": 500}
     assert [row["size"] for row in rows[1:]] == [16] * 2 + [32] * 28

@@ -156,7 +156,8 @@ class Training:
 
 def train(data: Data, out: Path | str, settings: Settings = Settings(), seconds: float = float("inf"), lesson=None,  # noqa: B008
           done: float | None = None, start=None, report_every: int = 200, on_report=None, progress: bool = True) -> BigGAN:
-    """Trains until `settings.images` were shown or `seconds` have passed; Ctrl-C saves and stops. Returns the EMA.
+    """Trains until `settings.images` were shown or `seconds` have passed. Returns the EMA. Ctrl-C saves, and stops with
+    KeyboardInterrupt.
 
     Writes `out`/checkpoint.pt, generator.safetensors, settings.json and log.jsonl; a second call goes on from there.
     lesson: see `teach`; without it, or without codes in `data`, that is left out. done: the share of the run that counts as
@@ -173,12 +174,12 @@ def train(data: Data, out: Path | str, settings: Settings = Settings(), seconds:
     main, begin, earlier, seconds = training.rank == 0, time.monotonic(), training.done, max(seconds, 1e-3)
     if main:
         (out / "settings.json").write_text(json.dumps(asdict(s), indent=1))
-    if lesson is not None and not training.taught:
-        report(training, out, {"lesson": teach(training, lesson)}, begin, on_report)
-        training.taught = True
     paired_end = s.warm_up if data.z is not None else 0.0
     bar = tqdm(total=s.images, initial=training.shown, unit="img", disable=not (main and progress))
     try:
+        if lesson is not None and not training.taught:
+            report(training, out, {"lesson": teach(training, lesson)}, begin, on_report)
+            training.taught = True
         while training.done < 1:
             phase = "paired" if training.done < paired_end else "adversarial"
             if phase != training.phase:
@@ -193,7 +194,9 @@ def train(data: Data, out: Path | str, settings: Settings = Settings(), seconds:
                 training.done = agreed(training, min(max(training.shown / s.images, share), 1.0))
                 report(training, out, {k: [round(x, 4) for x in v.flatten().tolist()] for k, v in log.items()}, begin, on_report)
     except KeyboardInterrupt:
-        pass
+        if main:
+            training.save(out)
+        raise
     bar.close()
     if main:
         training.save(out)

@@ -27,7 +27,7 @@ from .steps import FlatAdam, autocast, average, graphed, pace_of
 
 @dataclass
 class Settings:
-    """What a run is made of. Sizes are per GPU; `images` counts real images shown, over all GPUs."""
+    """What a run is made of. Sizes are per GPU; `images` counts real images shown, over all GPUs, the warm-up's included."""
 
     resolution: int = 256
     channel_base: int = 6144
@@ -46,7 +46,7 @@ class Settings:
     ema_images: int = 20_000
     noise: str = "random"
     paired: float = 5.0  # weight of the loss on images whose codes are known, beside that of the judges
-    warm_up: float = 0.6  # share of the run in which it stands alone; 1: the judges never come in
+    warm_up: float = 0.6  # share of the run in which it stands alone; 0: no warm-up; 1: the judges never come in
     warm_lr: float = 0.03  # up to 64 px; less in proportion above
     warm_mapping: float = 5.0  # factor of the mapping's learning rate then
     lesson: int = 4000  # steps in which the mapping alone learns what the codes mean
@@ -97,6 +97,7 @@ class Training:
 
     @property
     def shown(self) -> int:
+        """Images that the judges saw."""
         return self.steps * self.settings.batch * self.world
 
     def next_real(self):
@@ -237,17 +238,17 @@ class Training:
 def train(images: torch.Tensor, out: Path | str, settings: Settings | None = None, seconds: float = float("inf"),
           codes=None, lesson=None, start=None, warm: float = 0.0, report_every: int = 200, on_report=None,
           progress: bool = True) -> Generator:
-    """Trains until `settings.images` were shown or `seconds` have passed; Ctrl-C saves and stops. Returns the EMA.
-    The warm-up has its share of `seconds` for steps alone; its lesson and set-ups are taken from what the judges have.
+    """Trains until `settings.images` were shown or `seconds` have passed. Returns the EMA. Ctrl-C saves, and stops with
+    KeyboardInterrupt. The warm-up has its share of `seconds` for steps alone; its lesson and set-ups are taken from what the
+    judges have.
 
     images: (M, 3, H, W) uint8 on the device to train on (under torchrun: this process' share); codes
     (M, K) in [0, 1], the numbers each was drawn from, and a `lesson` of what such numbers mean: for a paired warm-up.
+    seconds: where none are left, each part that is missing stops at its first report.
     start: the file of a generator to begin with, and the share `warm` of the warm-up that it counts for.
     Writes `out`/checkpoint.pt, generator.safetensors, settings.json and log.jsonl; a second call goes on from there.
     """
-    from tqdm import tqdm
-
-    out, settings = Path(out), settings or Settings()
+    out, settings, seconds = Path(out), settings or Settings(), max(seconds, 1e-3)  # what came before may have taken them all
     out.mkdir(parents=True, exist_ok=True)
     training = Training(images, settings, codes)
 
@@ -263,38 +264,44 @@ def train(images: torch.Tensor, out: Path | str, settings: Settings | None = Non
     main, begin = training.rank == 0, time.monotonic()
     if main:
         (out / "settings.json").write_text(json.dumps(asdict(settings), indent=1))
-    save = (lambda: training.save(out)) if main else None
-    if codes is not None and training.warm < 1:
-        try:
-            warm_up(training, lesson, settings.warm_up * seconds, record, save)
-        except KeyboardInterrupt:
-            return training.ema  # the sizes that were finished are saved
-        training.g_adam = FlatAdam(training.generator.parameters(), settings.lr, training.g_adam.lazy)
-    if codes is not None and settings.warm_up >= 1:
-        return training.ema
-    training.capture()
-    bar = tqdm(total=settings.images, initial=training.shown, unit="img", disable=not (main and progress))
-    done, pace, state = 0.0, 1.0, torch.zeros(2, device=training.device)  # the share of the run that is done, and the judges' loss
+    save = (lambda: training.save(out)) if main else (lambda: None)
     try:
-        while training.shown < settings.images and done < 1:
+        if codes is not None and settings.warm_up > 0 and training.warm < 1:
+            warm_up(training, lesson, settings.warm_up * seconds, record, save)
+            training.g_adam = FlatAdam(training.generator.parameters(), settings.lr, training.g_adam.lazy)
+        if codes is None or settings.warm_up < 1:
+            compete(training, begin, seconds, record, report_every, progress)
+            save()
+    except KeyboardInterrupt:
+        save()
+        raise
+    return training.ema
+
+
+def compete(training: Training, begin: float, seconds: float, record, report_every: int, progress: bool):
+    """Generator against judges, for what the warm-up leaves of the images and of the `seconds` since `begin`."""
+    from tqdm import tqdm
+
+    s, main = training.settings, training.rank == 0
+    before = 0.0 if training.z is None else s.warm_up  # share of the run
+    images = (1 - before) * s.images
+    training.capture()
+    bar = tqdm(total=round(images), initial=training.shown, unit="img", disable=not (main and progress))
+    done, pace, state = 0.0, 1.0, torch.zeros(2, device=training.device)  # the share of the run that is done, and the judges' loss
+    with bar:
+        while training.shown < images and done < 1:
             log = training.step()
-            bar.update(settings.batch * training.world)
+            bar.update(s.batch * training.world)
             if training.steps % report_every:
                 continue
-            state[0], state[1] = max(training.shown / settings.images, (time.monotonic() - begin) / seconds), log["d_loss"].mean()
+            state[0] = max(before + training.shown / s.images, (time.monotonic() - begin) / seconds)
+            state[1] = log["d_loss"].mean()
             if distributed.is_initialized():
                 distributed.broadcast(state, 0)  # the processes slow down and stop at the same step
             done, loss = state.tolist()
-            rate, pace = min(1.0, 0.1 + 0.9 * (1 - done) / settings.settle), pace_of(pace, loss, settings.judge_floor)
+            rate, pace = min(1.0, 0.1 + 0.9 * (1 - done) / s.settle), pace_of(pace, loss, s.judge_floor)
             training.g_adam.rate(rate)
             training.d_adam.rate(rate * pace)
             if main:
                 row = {k: [round(x, 4) for x in v.flatten().tolist()] for k, v in log.items()}
-                row = {"images": training.shown, "seconds": round(time.monotonic() - begin, 1), "pace": pace} | row
-                record(training, row)
-    except KeyboardInterrupt:
-        pass
-    bar.close()
-    if main:
-        training.save(out)
-    return training.ema
+                record(training, {"images": training.shown, "seconds": round(time.monotonic() - begin, 1), "pace": pace} | row)

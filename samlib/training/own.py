@@ -140,8 +140,6 @@ def train_generator(run):
 
     every = max(1, min(200, settings.images // settings.batch // 20))
     gan.train(run.images.to(run.device), folder, settings, report_every=every, on_report=save, progress=run.progress)
-    if int(metadata(folder / "generator.safetensors")["images"]) < settings.images:
-        raise KeyboardInterrupt  # it saved, and stopped early
     return load_generator(folder / "generator.safetensors")
 
 

@@ -123,12 +123,12 @@ def warm_up(training, lesson, seconds: float, on_report=None, save=None, report_
     part of it is done (`training.warm`), the rest. Without the lesson if that is over.
 
     The lesson, setting up each size, and saving come on top of `seconds`, so that they starve no size.
-    lesson: numbers (M, K) and what they mean (M, J), of as many scenes as wanted, drawn or not; `save` is called at the
-    end of each size.
+    lesson: numbers (M, K) and what they mean (M, J), of as many scenes as wanted, drawn or not; None: no lesson.
+    `save` is called at the end of each size; `training.warm` goes on with every report, for whoever saves in between.
     """
     s, begin, earlier = training.settings, time.monotonic(), training.warm
     report = on_report if training.rank == 0 and on_report else lambda *_: None
-    if not earlier:
+    if not earlier and lesson is not None:
         z = to_normal(lesson[0], training.z.shape[1]).to(training.device)
         loss = teach_mapping(training.generator.mapping_network, z, lesson[1], s.lesson)
         training.same_everywhere()
@@ -136,7 +136,7 @@ def warm_up(training, lesson, seconds: float, on_report=None, save=None, report_
     done, shown, total, spent = torch.full([], earlier, device=training.device), 0, s.warm_up * s.images, 0.0
     for size in [*(size for size in STAGES if size < s.resolution), s.resolution]:
         end = 1.0 if size == s.resolution else STAGES[size]
-        if earlier >= end:
+        if done >= end:
             continue
         batch = s.batch * min(s.resolution // size, 4)
         redraw, adam, step, setup = _set_up(training, size, batch)
@@ -155,8 +155,8 @@ def warm_up(training, lesson, seconds: float, on_report=None, save=None, report_
             done.fill_(earlier + max(shown / total, spent / seconds))
             if distributed.is_initialized():
                 distributed.broadcast(done, 0)
+            training.warm = min(float(done), 1.0)
             report(training, {"size": size, "warm_up": shown, "seconds": round(time.monotonic() - begin, 1),
                               "setup": round(setup, 1), "loss": loss})
-        training.warm = end
         if save:
             save()
