@@ -86,6 +86,18 @@ def test_the_padding_is_looked_at_by_nobody(tiny):
     assert torch.equal(a.error_maps[..., 16:48, :], tiny.predictor(wide))
 
 
+def test_the_padding_of_one_image_is_not_looked_at_for_another(tiny):
+    x = torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(3)) * 2 - 1
+    valid = torch.zeros(3, 1, 64, 64)
+    valid[0, :, 16:48], valid[1, ..., 10:50], valid[2] = 1, 1, 1
+    tau = torch.tensor([0.1, 0.2, 0.3])
+    together = tiny.predict(x, tau, valid)
+    for i in range(3):
+        alone = tiny.predict(x[i:i + 1], tau[i], valid[i:i + 1])
+        for name in ("error_maps", "segments", "layer_map"):
+            torch.testing.assert_close(together[name][i:i + 1], alone[name], atol=1e-5, rtol=1e-4)
+
+
 def test_a_very_wide_photograph_is_seen_in_a_box_that_s_can_take(tiny):
     inversion = tiny.invert(torch.rand(1, 3, 10, 80), steps=1, progress=False)  # 8 of 64 rows, where S needs 32
     assert inversion.valid.sum() == 8 * 64 and not inversion.layer_map[inversion.valid[:, 0] == 0].any()
