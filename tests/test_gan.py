@@ -11,6 +11,7 @@ from samlib.checkpoints import load_generator
 from samlib.training.gan import Settings, train
 from samlib.training.losses import r1_penalty
 from samlib.training.paired import PairedLoss, warm_up
+from samlib.training.stages import run_stages
 from samlib.training.steps import pace_of
 
 
@@ -146,6 +147,23 @@ def test_lesson_and_set_up_take_no_time_from_the_sizes(tmp_path, monkeypatch):
     assert rows[0] == {"mapping": 0.0, "seconds": 500}
     assert [row["size"] for row in rows[1:]] == [16] * 2 + [32] * 28
     assert {row["setup"] for row in rows[1:]} == {1000} and rows[-1]["seconds"] == 500 + 2 * 1000 + 30
+
+
+def test_a_finished_generator_is_trained_on_only_where_there_is_something_to_go_on_from(tmp_path, capsys):
+    """A shipped domain has no checkpoint; a second run there, without --generator, must leave its generator alone."""
+    calls = []
+    table = {"gan": (lambda subject, out, profile, device, start=None: calls.append(start), "generator.safetensors")}
+
+    def run(start=None):
+        run_stages(["gan"], table, "cars", tmp_path, {}, "cpu", {"gan": ("start",)}, {"start": start})
+        return "is there, skipped" in capsys.readouterr().out
+
+    assert not run() and not run("a.safetensors")
+    (tmp_path / "generator.safetensors").touch()
+    assert run() and not run("b.safetensors")
+    (tmp_path / "checkpoint.pt").touch()
+    assert not run()
+    assert calls == [None, "a.safetensors", "b.safetensors", None]
 
 
 def test_paired_loss_is_zero_for_equal_images_and_sees_both_views():

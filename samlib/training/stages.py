@@ -5,6 +5,8 @@ from pathlib import Path
 
 import torch
 
+from ..domains import pick_device
+
 
 def fast_matrices():
     """On CUDA: products in TF32, and the fastest convolution of each shape."""
@@ -13,15 +15,16 @@ def fast_matrices():
 
 def run_stages(stages, table, subject, out, profile: dict, device, takes: dict, options: dict):
     """table: name -> (function, its result or None); each is called as function(subject, out, profile, device, **some of the
-    `options`), those that takes[name] lists. A stage whose result is in the folder `out` is skipped, but "gan", which goes on
-    from its checkpoint."""
-    device, out = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")), Path(out)
+    `options`), those that takes[name] lists. A stage whose result is in the folder `out` is skipped, but "gan" where it has a
+    checkpoint to go on from, or is told to `start` from a generator: without them it would begin anew, over a finished one."""
+    device, out = pick_device(device), Path(out)
     if device.type == "cuda":
         fast_matrices()
     out.mkdir(parents=True, exist_ok=True)
     for name in stages:
         run, result = table[name]
-        if result and (out / result).exists() and name != "gan":
+        goes_on = name == "gan" and ((out / "checkpoint.pt").exists() or options.get("start"))
+        if result and (out / result).exists() and not goes_on:
             print(f"{name}: {result} is there, skipped")
             continue
         begin = time.monotonic()
