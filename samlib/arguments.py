@@ -35,6 +35,12 @@ def parameter(text):
         return name, value
 
 
+def known(parser, kind, asked, there):
+    """An error of the command line where something that was asked for is not there."""
+    if unknown := [name for name in asked if name not in there]:
+        parser.error(f"no {kind} {', '.join(unknown)}; there are {', '.join(there)}")
+
+
 def number(text):
     value = float(text)
     if not math.isfinite(value):

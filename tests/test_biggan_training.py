@@ -263,10 +263,27 @@ def test_unknown_stages_and_classes_are_told_what_there_is(tmp_path):
         biggan_domain.train(tmp_path, ["gan"], classes=["tank"])
 
 
-def test_unknown_numbers_of_a_profile_are_told_what_there_is(tmp_path, capsys):
+@pytest.mark.parametrize("arguments, said", [
+    (["gan", "--set", "scene=2"], "no setting scene; there are gan, scenes"),
+    (["gan", "--set", "scenes=many"], "scenes=many: want something like 4"),
+    (["gan", "--gan", "foo=1"], "no setting of the GAN foo; there are resolution"),
+    (["gan", "--gan", "judge=nobody"], "no judge 'nobody'"),
+    (["gan", "--gan", "judge"], "not NAME=VALUE"),
+    (["gane"], "no stage gane; there are gan"),
+    (["gan", "--classes", "tank"], "no class tank; there are"),
+])
+def test_mistakes_on_the_command_line_are_told_what_there_is(tmp_path, capsys, arguments, said):
     with pytest.raises(SystemExit):
-        biggan_domain.main(["gan", "--out", str(tmp_path), "--profile", "quick", "--set", "scene=2"])
-    assert "no setting scene; there are gan, scenes" in capsys.readouterr().err
+        biggan_domain.main([*arguments, "--out", str(tmp_path / "out"), "--profile", "quick"])
+    assert said in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
+def test_settings_on_the_command_line_are_numbers_or_text(tmp_path, monkeypatch):
+    profiles = []
+    monkeypatch.setattr(biggan_domain, "train", lambda out, stages, profile, *_, **__: profiles.append(profile))
+    biggan_domain.main(["gan", "--out", str(tmp_path), "--gan", "judge=projected", "lr_g=1e-3", "--set", "scenes=7", "metric=lpips-vgg"])
+    s = profiles[0]
+    assert (s["gan"].judge, s["gan"].lr_g, s["scenes"], s["metric"]) == ("projected", 1e-3, 7, "lpips-vgg")
 
 
 def test_shares_of_spaces_are_counted_over_all_pixels():

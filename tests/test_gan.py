@@ -8,6 +8,7 @@ import torch
 from torch.nn.functional import avg_pool2d
 
 from samlib.checkpoints import load_generator
+from samlib.training import category
 from samlib.training.gan import Settings, train
 from samlib.training.losses import r1_penalty
 from samlib.training.paired import PairedLoss, warm_up
@@ -164,6 +165,24 @@ def test_a_finished_generator_is_trained_on_only_where_there_is_something_to_go_
     (tmp_path / "checkpoint.pt").touch()
     assert not run()
     assert calls == [None, "a.safetensors", "b.safetensors", None]
+
+
+@pytest.mark.parametrize("arguments, said", [
+    (["boats"], "invalid choice: 'boats'"), (["cars", "gane"], "no stage gane; there are gan, segmenter"),
+    (["cars", "--gan", "foo=1"], "no setting of the GAN foo; there are resolution"),
+    (["cars", "--gan", "judges=nobody"], "no judges 'nobody'"), (["cars", "--gan", "batch=many"], "batch=many: want something like"),
+])
+def test_mistakes_on_the_command_line_are_told_what_there_is(tmp_path, capsys, arguments, said):
+    with pytest.raises(SystemExit):
+        category.main([*arguments, "--out", str(tmp_path / "out"), "--profile", "quick"])
+    assert said in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
+def test_judges_need_no_quotation_marks(tmp_path, monkeypatch):
+    profiles = []
+    monkeypatch.setattr(category, "train", lambda name, out, stages, profile, **_: profiles.append(profile))
+    category.main(["cars", "gan", "--out", str(tmp_path), "--gan", "judges=both", "images=8"])
+    assert (profiles[0]["gan"].judges, profiles[0]["gan"].images) == ("both", 8)
 
 
 def test_paired_loss_is_zero_for_equal_images_and_sees_both_views():

@@ -247,6 +247,7 @@ def bad_calls(photos, generator, folder):
     yield "--size and --shown", *to, "--images", photos, "--generator", generator, "--size", "64"
     yield "above 0", *to, "--images", photos, "--steps", "0"
     yield "no device", "train", folder / "out", "--images", photos, "--device", "abacus"
+    yield "no device", "train", folder / "out", "--category", "cars", "--device", "abacus"
     yield "no category", *to, "--category", "boats"
     yield "is a file", "train", folder / "noise.pkl", *common, "--images", photos
     yield "two places", *to, "--images", photos, "--out", folder / "other"

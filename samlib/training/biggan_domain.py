@@ -14,6 +14,7 @@ import torch
 from torch import distributed
 
 from .. import directions as find
+from ..arguments import known, parameter
 from ..checkpoints import load_generator, save_tensors
 from ..classifier import SceneClassifier
 from ..invertibility import InvertibilityPredictor
@@ -202,13 +203,17 @@ def main(arguments=None):
     parser.add_argument("--profile", default="full", choices=list(PROFILES))
     parser.add_argument("--classes", nargs="+", help="of samlib.scenes.classes; all there are")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="of the GAN's training")
-    parser.add_argument("--gan", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help="settings of the GAN to change")
-    parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help="numbers of the profile to change")
+    parser.add_argument("--gan", nargs="+", action="extend", default=[], type=parameter, metavar="NAME=VALUE",
+                        help="settings of the GAN to change")
+    parser.add_argument("--set", nargs="+", action="extend", default=[], type=parameter, metavar="NAME=VALUE",
+                        help="numbers of the profile to change")
     parser.add_argument("--generator", dest="start", help="file of a generator to begin with, past the lesson")
     parser.add_argument("--done", type=float, help="share of the GAN's training that counts as over, instead of what its checkpoint says")
     parser.add_argument("--part", type=int, default=0)
     parser.add_argument("--parts", type=int, default=1)
     a = parser.parse_args(arguments)
+    known(parser, "stage", a.stages, STAGES)
+    known(parser, "class", a.classes or (), names())
     profile = changed(PROFILES[a.profile], parser, a.gan, a.set)
     train(a.out, a.stages, profile, a.classes, seconds=a.seconds, done=a.done, start=a.start, part=a.part, parts=a.parts)
 

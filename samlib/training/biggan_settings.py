@@ -30,6 +30,10 @@ class Settings:
     settle: float = 0.3  # share of the run, at its end, over which the learning rates fall to a tenth
     seed: int = 0
 
+    def __post_init__(self):
+        if self.judge not in ("projection", "projected"):
+            raise ValueError(f"no judge {self.judge!r}; there are projection and projected")
+
     def channels(self) -> dict[int, int]:
         return {4 * 2**i: min(8, self.resolution // (4 * 2**i)) * self.width for i in range(self.resolution.bit_length() - 2)}
 

@@ -6,11 +6,10 @@ A stage writes its files into the output folder when it is done; what is there i
 GPUs under torchrun; `inversions` takes a part of the images, so that several GPUs can share it.
 """
 
-import ast
 import json
 import os
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -20,6 +19,7 @@ from tqdm.auto import tqdm
 
 from .. import directions as find
 from .. import paths
+from ..arguments import known, parameter
 from ..checkpoints import load_generator, save_tensors
 from ..known_codes import w_of
 from ..metrics import ImageFeatures, factor_spread, kid
@@ -257,36 +257,38 @@ def train(category: str, out, stages=tuple(STAGES), profile: str | dict = "full"
     run_stages(stages, STAGES, category, out, PROFILES[profile] if isinstance(profile, str) else profile, device, takes, options)
 
 
-def assigned(texts: list[str]) -> dict:
-    """["name=value", ...] -> {name: value}, the values as Python literals."""
-    return {name: ast.literal_eval(value) for name, _, value in (text.partition("=") for text in texts)}
-
-
-def changed(profile: dict, parser, gan: list[str], numbers: list[str]) -> dict:
-    """`profile` with what --gan and --set say; an unknown name is an error of the command line."""
-    numbers = assigned(numbers)
-    if unknown := [name for name in numbers if name not in profile]:
-        parser.error(f"no setting {', '.join(unknown)}; there are {', '.join(profile)}")
-    return profile | numbers | {"gan": replace(profile["gan"], **assigned(gan))}
+def changed(profile: dict, parser, gan: list[tuple], numbers: list[tuple]) -> dict:
+    """`profile` with what --gan and --set say, (name, value) each; a mistake in them is an error of the command line."""
+    for kind, pairs, there in (("setting", numbers, profile), ("setting of the GAN", gan, asdict(profile["gan"]))):
+        known(parser, kind, dict(pairs), there)
+        for name, value in pairs:
+            if isinstance(value, str) != isinstance(there[name], str):
+                parser.error(f"{name}={value}: want something like {there[name]}")
+    try:
+        return profile | dict(numbers) | {"gan": replace(profile["gan"], **dict(gan))}
+    except ValueError as error:
+        parser.error(str(error))
 
 
 def main(arguments=None):
     import argparse
 
     parser = argparse.ArgumentParser(prog="python -m samlib.training.category", description=__doc__.split("\n")[0])
-    parser.add_argument("category")
+    parser.add_argument("category", choices=list(SEGMENTS))
     parser.add_argument("stages", nargs="*", default=list(STAGES))
     parser.add_argument("--out", required=True)
     parser.add_argument("--profile", default="full", choices=list(PROFILES))
     parser.add_argument("--seconds", type=float, default=float("inf"), help="of the GAN's training")
-    parser.add_argument("--gan", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help="settings of the GAN to change")
-    parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="NAME=VALUE",
+    parser.add_argument("--gan", nargs="+", action="extend", default=[], type=parameter, metavar="NAME=VALUE",
+                        help="settings of the GAN to change, such as judges=stylegan2")
+    parser.add_argument("--set", nargs="+", action="extend", default=[], type=parameter, metavar="NAME=VALUE",
                         help="numbers of the profile to change, such as scenes=20000")
     parser.add_argument("--generator", dest="start", type=Path, help="generator to begin with")
     parser.add_argument("--warm", type=float, default=1.0, help="share of the warm-up that it counts for")
     parser.add_argument("--part", type=int, default=0)
     parser.add_argument("--parts", type=int, default=1)
     a = parser.parse_args(arguments)
+    known(parser, "stage", a.stages, STAGES)
     profile = changed(PROFILES[a.profile], parser, a.gan, a.set)
     train(a.category, a.out, a.stages, profile, seconds=a.seconds, start=a.start, warm=a.warm, part=a.part, parts=a.parts)
 

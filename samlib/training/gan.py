@@ -54,6 +54,10 @@ class Settings:
     settle: float = 0.3  # share of the run, at its end, over which the learning rate falls to a tenth
     seed: int = 0
 
+    def __post_init__(self):
+        if self.judges not in ("stylegan2", "projected", "both"):
+            raise ValueError(f"no judges {self.judges!r}; there are stylegan2, projected and both")
+
 
 class Training:
     """The state of a run: networks, optimizers, counters. `images` (M, 3, H, W) uint8, this process' share; `codes`
