@@ -84,7 +84,7 @@ def show_predictor(predictor, image):
         decoder = box(axis, 15.9, 0, "decoder", lines(rest[1])[1:], "#CFE8DD")
         for i, part in enumerate(branches):
             y = 2.7 - 5.4 * i / max(len(branches) - 1, 1)
-            place = box(axis, 13.1, y, part.name.split(".")[-1].replace("_", " "), [pyramid_text(part)], "#CFE8DD", 2.5, 1.05)
+            place = box(axis, 13.1, y, part.name.split(".")[-1].replace("_", " "), [pyramid_text(part)], "#CFE8DD", 2.8, 1.05)
             arrow(axis, before, place)
             arrow(axis, place, decoder)
         skip(axis, 2.85 + 1.95, 15.9, "features at 1/4 of the size")  # from layer1
@@ -135,7 +135,7 @@ def box(axis, x, y, title, text, colour, width=1.7, height=1.6, light=False):
     top = y + space * len(text) / 2
     axis.text(x, top, title, ha="center", va="center", weight="bold", fontsize=7, color=ink, zorder=3)
     for i, line in enumerate(text):
-        axis.text(x, top - space * (i + 1), line, ha="center", va="center", fontsize=5.4, color=ink, zorder=3)
+        axis.text(x, top - space * (i + 1), line, ha="center", va="center", fontsize=5, color=ink, zorder=3)
     return edges(x, y, width, height)
 
 

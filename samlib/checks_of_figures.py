@@ -171,4 +171,4 @@ def class_change(numbers, domain):
     shares = {name.removeprefix("class_change_"): row["both"] for name, row in numbers.items() if name.startswith("class_change_")}
     if not shares:
         raise KeyError("changes of class")
-    return f"class changed and pose kept: {', '.join(f'{name} {share:.0%}' for name, share in shares.items())}", max(shares.values()) >= 0.8
+    return f"class changed and pose kept: {', '.join(f'{name} {share:.0%}' for name, share in shares.items())}", min(shares.values()) >= 0.8

@@ -52,8 +52,11 @@ def like_restyle(numbers, domain):
 
 
 def of_challenging(check):
-    """The same check on what the training of the encoders measured."""
-    return lambda numbers, domain: check({"methods": numbers["challenging"]}, domain)
+    """The same check on what the training of the encoders measured, which says at which tau."""
+    def of_scenes(numbers, domain):
+        text, agrees = check({"methods": numbers["challenging"]}, domain)
+        return f"{text}; SAM's at tau {numbers['tau']:g}", agrees
+    return of_scenes
 
 
 def preferred(numbers, domain):

@@ -138,7 +138,7 @@ def show_formation(formed: dict[str, Formed], x: Tensor, psnr: dict[str, float])
         for c, (name, one) in enumerate(formed.items()):
             column = axes[:, c]
             column[0].imshow(F.interpolate(one.mask[:1], size)[0, 0].cpu().numpy(), cmap="gray", vmin=0, vmax=1)
-            column[0].set_title(f"{name}   {one.before.shape[1]} x {one.before.shape[2]} px", **tag(name), pad=6)
+            column[0].set_title(f"{name}   {one.before.shape[1]} ch, {one.before.shape[2]} px", **tag(name), pad=6)
             column[1].imshow(to_uint8(feature_image(one.before[:1])[0]).numpy())
             column[2].imshow(one.change[:1].norm(dim=1)[0].cpu().numpy(), cmap=figures.ERROR_COLOURS, vmin=0, vmax=highest)
             column[3].imshow(to_uint8(feature_image(one.after[:1], one.before[:1])[0]).numpy())
@@ -187,9 +187,9 @@ def show_predictor_use(x, inversions, measured, found, means, spaces):
     highest = max(float(measured[name][0].max()) for name in chosen)
     with plt.rc_context(figures.STYLE):
         cell, count = figures.CELL, len(chosen)
-        figure = plt.figure(figsize=(cell * 6.4, cell * count + 0.35), layout="constrained")
+        figure = plt.figure(figsize=(cell * 6.2, cell * count + 0.35), layout="constrained")
         figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0)
-        cells = figure.add_gridspec(count, 7, width_ratios=[1, 1, 1, 0.1, 1, 1, 1.2])
+        cells = figure.add_gridspec(count, 7, width_ratios=[1, 1, 1, 0.1, 1, 1, 1])
         titles = {0: "image $x$", 1: "inversion", 2: "error $e_l$", 4: "$S_l(x)$", 5: "mean of segment"}
         for r, name in enumerate(chosen):
             place = every.index(name)

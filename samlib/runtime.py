@@ -53,16 +53,18 @@ def lead(curves: dict[str, Curve], name: str, count=20) -> tuple[list[float], li
 
 def show_runtime(panels: dict[str, dict[str, Curve]], first="sam", unit="s"):
     """A panel for each category: lines of the optimizations and points of the encoders; `first` is drawn on top and thick."""
-    names = list(dict.fromkeys([first, *(name for curves in panels.values() for name in curves)]))
+    every = list(dict.fromkeys([first, *(name for curves in panels.values() for name in curves)]))
+    lines = [name for name in every if any(len(curves[name].seconds) > 1 for curves in panels.values() if name in curves)]
+    points = sorted((name for name in every if name not in lines), key=lambda name: not name.startswith(first))  # SAM's in SAM's colour
     with plt.rc_context(figures.STYLE):
         figure, axes = plt.subplots(1, len(panels), figsize=(2.8 * len(panels) + 1.2, 2.6), layout="constrained", squeeze=False)
         handles = {}
         for axis, (category, curves) in zip(axes[0], panels.items()):
-            for i, name in enumerate(names):
+            for i, name in (*enumerate(lines), *enumerate(points)):
                 if name not in curves:
                     continue
                 one, look = curves[name], {"color": f"C{i % 6}", "label": name, "zorder": 3 if name == first else 2}
-                if len(one.seconds) > 1:
+                if name in lines:
                     look |= {"linestyle": STYLES[i % len(STYLES)], "linewidth": 2 if name == first else 1.2}
                 else:
                     look |= {"marker": "os^vDP"[i % 6], "linestyle": "none"}
