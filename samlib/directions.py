@@ -6,6 +6,8 @@ A direction is a tensor (L, w_dim), added to w+; rows that do not belong to the 
 
 import torch
 
+from .precision import double
+
 
 def to_rows(direction: torch.Tensor, rows: range | list[int], num_layers: int) -> torch.Tensor:
     """A direction (w_dim,) in W -> (L, w_dim), non-zero in `rows` only."""
@@ -27,7 +29,7 @@ def pca(generator, count: int = 10, samples: int = 10_000, seed: int = 0) -> tup
 
     The sign of each is fixed by its largest entry, so that a slider means the same on every machine.
     """
-    w = sample_w(generator, samples, seed).double()
+    w = double(sample_w(generator, samples, seed))
     _, singular, components = torch.linalg.svd(w - w.mean(0), full_matrices=False)
     deviations = singular[:count] / (len(w) - 1) ** 0.5
     components = components[:count]
@@ -43,7 +45,7 @@ def supervised(w: torch.Tensor, factors: torch.Tensor, ridge: float = 1e-3) -> t
     factors ~ w A and the covariance C of w, row k is the most probable step d (least Mahalanobis norm) for which
     A^T d = e_k: the k-th column of C A (A^T C A)^-1.
     """
-    w, factors = w.double(), factors.double()
+    w, factors = double(w), double(factors)
     w = w - w.mean(0)
     factors = (factors - factors.mean(0)) / factors.std(0)
     cov = w.T @ w / (len(w) - 1)

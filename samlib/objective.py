@@ -140,4 +140,4 @@ class WStatistics:
 
     def to(self, device) -> "WStatistics":
         """A copy on `device`."""
-        return WStatistics(*(double(x.to(device, copy=True)) for x in (self.mean, self.inverse_covariance)))
+        return WStatistics(*(double(x.clone(), device) for x in (self.mean, self.inverse_covariance)))

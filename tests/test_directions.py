@@ -2,7 +2,9 @@
 
 import pytest
 import torch
+from tiny import NoDoubleOnMeta
 
+from samlib import precision
 from samlib.directions import allowed_in, choose_rows, effect, pca, progress, sample_w, supervised, to_rows
 from samlib.stylegan2 import Generator
 
@@ -34,6 +36,14 @@ def test_pca_finds_the_long_axis_and_is_repeatable():
     torch.testing.assert_close(components[0].norm(), deviations[0], rtol=1e-4, atol=0)
     again, _ = pca(g, 3, 2000, seed=1)
     assert torch.equal(components, again)
+
+
+def test_a_device_without_float64_has_directions_too(monkeypatch):
+    monkeypatch.setattr(precision, "widest", lambda kind: torch.float32)
+    generator = tiny().to("meta")
+    with NoDoubleOnMeta():
+        assert pca(generator, 3, 100)[0].shape == (3, 8)
+        assert supervised(torch.zeros(9, 8, device="meta"), torch.zeros(9, 2, device="meta")).shape == (2, 8)
 
 
 def test_to_rows_touches_only_its_rows():

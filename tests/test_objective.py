@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 import torch
 from reference import file as reference_file
-from tiny import TinyMetric, tiny_generator
+from tiny import NoDoubleOnMeta, TinyMetric, tiny_generator
 
+from samlib import precision
 from samlib.objective import Weights, WStatistics, convert, f_loss, reconstruction_loss, total, w_loss
 
 NONE = dict(l2=0, lpips=0, gaussian=0, spread=0, feature=0)
@@ -121,3 +122,13 @@ def test_the_published_mean_differs_from_the_paper_s():
     assert torch.equal(paper.inverse_covariance, published.inverse_covariance)
     with pytest.raises(ValueError, match="converted"):
         WStatistics.sample(tiny_generator(), 10, mean="other")
+
+
+def test_statistics_go_to_a_device_without_float64(monkeypatch):
+    assert precision.widest("mps") == torch.float32 and precision.widest("cuda") == precision.widest("cpu") == torch.float64
+    monkeypatch.setattr(precision, "widest", lambda kind: torch.float32 if kind == "meta" else torch.float64)
+    statistics = WStatistics(torch.zeros(2).double(), torch.eye(2).double())
+    with NoDoubleOnMeta():
+        moved = statistics.to("meta")
+    assert {(x.device.type, x.dtype) for x in (moved.mean, moved.inverse_covariance)} == {("meta", torch.float32)}
+    assert statistics.to("cpu").mean is not statistics.mean

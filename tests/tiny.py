@@ -3,6 +3,8 @@
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from samlib.stylegan2 import Generator
 
@@ -33,3 +35,14 @@ class TinyMetric(nn.Module):
 
     def distance(self, fx, fy, size=None):
         return sum((a - b).square().mean((1, 2, 3)) for a, b in zip(fx, fy))
+
+
+class NoDoubleOnMeta(TorchDispatchMode):
+    """Makes of the device "meta" one like MPS, where nothing can be float64, not even for a moment."""
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        found = function(*args, **(kwargs or {}))
+        for x in tree_leaves(found):
+            if isinstance(x, torch.Tensor) and x.device.type == "meta" and x.dtype == torch.float64:
+                raise TypeError("no float64 on this device")
+        return found
