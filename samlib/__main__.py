@@ -9,6 +9,7 @@ os.environ.setdefault("MPLBACKEND", "Agg")  # pictures go to files, so no window
 
 from samlib import figures, official, paths, report, results, text_command, train_command  # noqa: E402
 from samlib.arguments import names, number, parameter, positive, strength  # noqa: E402
+from samlib.baselines import tuning_steps_for  # noqa: E402
 from samlib.domains import domains, load  # noqa: E402
 from samlib.images import WRITE_FORMATS, read_image, write_image  # noqa: E402
 from samlib.inversion import Inversion  # noqa: E402
@@ -121,7 +122,7 @@ def run_edit(options):
         write_image(options.out, domain.edit(inversion, strengths))
     else:
         raise ValueError(f"--out {options.out}: a picture ends in {', '.join(WRITE_FORMATS)}; a folder has no suffix")
-    for name in strengths:
+    for name in [name for name in strengths if name in domain.directions]:  # a class has none: its direction is made for each image
         print(f"{name} reaches {report.reached_share(domain, inversion, name):.0%} of the image")
     print(f"written to {options.out}")
 
@@ -133,6 +134,8 @@ def run_domains(options):
         print(f"{name}: {domain.generator.resolution} px, spaces {' '.join(s.name for s in domain.spaces)}, tau {domain.tau:g}")
         print("    methods:", ", ".join(domain.methods))
         print("    directions:", ", ".join(f"{direction} ({low:g} to {high:g})" for direction, (low, high) in ranges.items()))
+        if classes_of(domain):
+            print("    classes, directions too (0 to 1):", ", ".join(classes_of(domain)))
     for name, facts in official.OFFICIAL.items():
         files = official.status(name)
         width, height = facts["aspect"] or (facts["size"],) * 2
@@ -190,9 +193,10 @@ def invert_photo(options, photo, directions=()):
     image = read_image(photo, domain.generator.resolution, options.fit or ("whole" if domain.aspect else "crop"))
     steps = options.steps or domain.steps
     inversion = domain.invert(image, options.method, tau=options.tau, steps=steps, seed=options.seed)
-    done = min((len(history) for history in inversion.losses.values()), default=0)
-    if inversion.losses and done < steps:
-        print(f"stopped after {done} of {steps} steps; this is the early result")
+    wanted = steps + tuning_steps_for(steps) if options.method == "pti" else steps
+    done = max((len(history) for history in inversion.losses.values()), default=0)  # PTI tunes by some of them, after the others
+    if inversion.losses and done < wanted:
+        print(f"stopped after {done} of {wanted} steps; this is the early result")
     return domain, inversion
 
 
@@ -204,9 +208,15 @@ def domain_of(options, default):
 
 
 def check_directions(domain, names):
-    unknown = [name for name in names if name not in domain.directions]
+    there = [*domain.directions, *classes_of(domain)]
+    unknown = [name for name in names if name not in there]
     if unknown:
-        raise ValueError(f"no direction {', '.join(unknown)} in {domain.name}; it has {', '.join(domain.directions) or 'none'}")
+        raise ValueError(f"no direction {', '.join(unknown)} in {domain.name}; it has {', '.join(there) or 'none'}")
+
+
+def classes_of(domain):
+    """The names of a BigGAN's classes, each of which `Domain.edit` takes as a direction."""
+    return getattr(domain.generator, "names", None) or ()
 
 
 def write_inversion(folder, domain, inversion):

@@ -7,7 +7,10 @@ import sys
 import pytest
 import torch
 from PIL import Image
+from tiny_biggan import tiny_biggan
 
+import samlib
+from samlib import baselines, save_generator
 from samlib.__main__ import main
 from samlib.images import read_image
 from samlib.inversion import Inversion
@@ -58,6 +61,51 @@ def test_an_inversion_and_its_photo_edit_alike(capsys, tiny_folder, photo, tmp_p
     assert names(tmp_path / "b") == PICTURES | {"inversion.safetensors", "edited.png"}
     assert torch.equal(read_image(tmp_path / "a.png"), read_image(tmp_path / "b" / "edited.png"))
     assert not torch.equal(read_image(tmp_path / "a.png"), read_image(tmp_path / "b" / "inversion.png"))
+
+
+@pytest.fixture()
+def classes_folder(tmp_path):
+    """A domain whose generator is a BigGAN, with the classes of tiny_biggan and no directions."""
+    folder = tmp_path / "data" / "classes"
+    folder.mkdir(parents=True)
+    save_generator(tiny_biggan(), folder / "generator.safetensors")
+    (folder / "domain.json").write_text('{"metric": "st-lpips-alex"}')
+    return folder
+
+
+def test_a_class_is_a_direction_of_the_command_line(capsys, classes_folder, tmp_path):
+    domain = samlib.load(classes_folder, "cpu")
+    code = domain.generator.mapping(torch.randn(1, 6), classes=["van"])
+    images = domain.generator.synthesis(code)
+    inversion = Inversion(code, images, layer_map=torch.zeros(1, 32, 32, dtype=torch.long), inputs=images)
+    inversion.save(tmp_path / "van.safetensors")
+    common = "edit", tmp_path / "van.safetensors", "--domain", classes_folder, "--out", tmp_path / "a.png", "--device", "cpu"
+    code, text, errors = run(capsys, *common, "--direction", "truck=1")
+    assert (code, errors) == (0, []) and "reaches" not in text
+    assert torch.allclose(read_image(tmp_path / "a.png"), domain.edit(inversion, {"truck": 1}).clamp(-1, 1), atol=0.01)
+    code, _, errors = run(capsys, *common, "--direction", "tank=1")
+    assert code == 2 and "no direction tank in" in errors[0] and "it has sedan, van, truck" in errors[0]
+
+
+def test_domains_lists_classes(capsys, classes_folder, monkeypatch):
+    monkeypatch.setattr("samlib.paths.DATA", classes_folder.parent)
+    assert "classes, directions too (0 to 1): sedan, van, truck" in run(capsys, "domains")[1]
+
+
+def test_pti_that_is_stopped_while_it_tunes_is_called_early(capsys, tiny_folder, photo, tmp_path, monkeypatch):
+    """9 steps of the pivot and 7 of the tuning."""
+    common = "invert", photo, "--domain", tiny_folder, "--method", "pti", "--steps", 9, "--out", tmp_path / "out", "--device", "cpu"
+    assert "early result" not in run(capsys, *common)[1]
+    calls, real = [], baselines.Locality.loss
+
+    def loss(*arguments):
+        calls.append(1)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return real(*arguments)
+
+    monkeypatch.setattr(baselines.Locality, "loss", loss)
+    assert "stopped after 12 of 16 steps; this is the early result" in run(capsys, *common)[1]
 
 
 def test_the_whole_of_a_wide_photo_is_kept_on_request(capsys, tiny_folder, photo, tmp_path):
