@@ -22,7 +22,7 @@ from samlib.checkpoints import load_generator, load_tensors
 from samlib.classifier import SceneClassifier
 from samlib.domain_files import file_of, missing, read_description
 from samlib.edit import edit
-from samlib.images import framed, to_square
+from samlib.images import check, framed, to_square
 from samlib.invertibility import InvertibilityPredictor
 from samlib.objective import Weights
 from samlib.optimize import optimize
@@ -97,6 +97,7 @@ class Domain:
         """
         if method not in self.methods:
             raise ValueError(f"no method {method!r}; there are {', '.join(self.methods)}")
+        check(images)
         images, whole = to_square(images.to(self.device, torch.float32), self.generator.resolution, "pad")
         valid = framed(whole if valid is None else valid.to(whole), self.aspect)
         valid = None if valid.all() else valid

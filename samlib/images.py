@@ -52,6 +52,21 @@ def read_image(path, size=None, fit="crop"):
     return _resize(images, tuple(max(1, round(side * scale)) for side in images.shape[-2:]))
 
 
+def check(images):
+    """One ValueError unless these are images (N, 3, H, W), floats in [-1, 1]; a hundredth beyond may be rounding."""
+    _check_shape(images)
+    if not images.is_floating_point():
+        raise ValueError(f"images are {images.dtype}; want floats in [-1, 1]: divide bytes by 127.5 and subtract 1")
+    low, high = torch.stack(images.aminmax()).tolist()
+    if not -1.01 <= low <= high <= 1.01:  # nor is it if one is NaN
+        raise ValueError(f"images have values from {low:g} to {high:g}; want [-1, 1]: scale them, or clamp what is a little outside")
+
+
+def _check_shape(images):
+    if images.ndim != 4 or images.shape[1] != 3 or 0 in images.shape:
+        raise ValueError(f"images of shape (N, 3, H, W) are wanted, got {tuple(images.shape)}")
+
+
 def to_square(images, size, fit="crop"):
     """(N, 3, H, W) of any shape -> (N, 3, size, size), and the valid region (N, 1, size, size): 1 where the image is.
 
@@ -59,8 +74,7 @@ def to_square(images, size, fit="crop"):
          "pad" keeps the whole image in the middle and repeats its border around it, where valid is 0.
     Resized with antialiasing; a square image of the right size comes back as it is.
     """
-    if images.ndim != 4 or images.shape[1] != 3 or 0 in images.shape:
-        raise ValueError(f"images of shape (N, 3, H, W) are wanted, got {tuple(images.shape)}")
+    _check_shape(images)
     if fit not in ("crop", "pad"):
         raise ValueError(f"fit is 'crop' or 'pad', got {fit!r}")
     height, width = images.shape[-2:]

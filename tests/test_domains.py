@@ -72,6 +72,18 @@ def test_images_of_any_shape_are_padded_and_the_padding_is_w_plus(tiny):
     assert (inversion.layer_map[:, 16:48] == 2).all() and inversion.layer_map[:, :16].max() == 0
 
 
+def test_what_is_no_image_is_refused(tiny, images):
+    wrong = {"uint8": torch.zeros(1, 3, 64, 64, dtype=torch.uint8), "nan": images.clone(), "inf": images.clone(), "127.5": images * 127.5}
+    wrong["nan"][1, 2, 3, 4], wrong["inf"][1, 2, 3, 4] = float("nan"), float("inf")
+    wrong["127.5"][0, 0, 0, 0] = 127.5
+    for got, x in wrong.items():
+        with pytest.raises(ValueError, match=rf"^images .*{got}.*; want (floats in )?\[-1, 1\]: .*$"):
+            tiny.invert(x, "w+", steps=1, progress=False)
+    with pytest.raises(ValueError, match="shape"):
+        tiny.invert(images[:0], "w+")
+    assert len(tiny.invert(images * 1.005, "w+", steps=1, progress=False)) == 2  # rounding, as of a resized photograph
+
+
 def test_the_padding_is_looked_at_by_nobody(tiny):
     """Neither S, nor the segmenter, nor the loss: a photograph and the same with other things around it come out alike."""
     wide = torch.rand(1, 3, 32, 64, generator=torch.Generator().manual_seed(3)) * 2 - 1
