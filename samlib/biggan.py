@@ -65,8 +65,12 @@ class BigGAN(nn.Module):
             classes = [classes]
         if not isinstance(classes, torch.Tensor):
             classes = torch.tensor([self._id(c) for c in classes])
+        ids = classes.ndim == 1 and not classes.is_floating_point()
+        if ids and classes.device.type == "cpu":  # on a GPU they come from a classifier or a training, and looking would be waiting
+            for wrong in classes[(classes < 0) | (classes >= weight.shape[1])].tolist():
+                self._id(wrong)  # says what there is
         classes = classes.to(weight.device)
-        if classes.ndim == 1 and not classes.is_floating_point():
+        if ids:
             return weight.t()[classes]
         if classes.ndim != 2 or classes.shape[1] != weight.shape[1]:
             raise ValueError(f"classes of shape {tuple(classes.shape)}; want ids (N,) or weights (N, {weight.shape[1]})")
@@ -111,7 +115,7 @@ class BigGAN(nn.Module):
     def edit(self, w_plus, direction, deltas=None, masks=None, noise="none") -> torch.Tensor:
         """The edited image of Sec. 3.4: `direction` (L, D) or (N, L, D), in z+ or in the class embedding, is added to the
         code, and segments of an F space keep their unedited feature. Both versions run as one batch of 2N."""
-        features.check(self, w_plus, deltas, masks, noise, "the code")
+        features.check(self, w_plus, deltas, masks, noise, "the code", direction=direction)
         both = torch.cat([w_plus, w_plus + direction.to(w_plus)])
         images = self.generator(both, self.truncation, lambda r, x: features.keep_inside(self.space_at(r), x, deltas, masks))
         return images[len(w_plus):]

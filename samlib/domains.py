@@ -22,7 +22,7 @@ from samlib.checkpoints import load_generator, load_tensors
 from samlib.classifier import SceneClassifier
 from samlib.domain_files import file_of, missing, read_description
 from samlib.edit import edit
-from samlib.images import check, framed, to_square
+from samlib.images import check, check_valid, framed, to_square
 from samlib.invertibility import InvertibilityPredictor
 from samlib.objective import Weights
 from samlib.optimize import optimize
@@ -98,8 +98,10 @@ class Domain:
         if method not in self.methods:
             raise ValueError(f"no method {method!r}; there are {', '.join(self.methods)}")
         check(images)
+        generator = self._generator_of(classes, start)
         images, whole = to_square(images.to(self.device, torch.float32), self.generator.resolution, "pad")
         valid = framed(whole if valid is None else valid.to(whole), self.aspect)
+        check_valid(valid, images)
         valid = None if valid.all() else valid
         record = {"domain": self.name, "method": method, "valid": valid}
         if layer_map is not None and method in methods.W_ONLY:
@@ -121,7 +123,6 @@ class Domain:
                    **methods.options(method, self.weights)}
         options |= self.begin_at(start or methods.STARTS.get(method, self.start), images, record["layer_map"], masks)
         run = pti if method == "pti" else optimize
-        generator = self.generator if classes is None else self.generator.conditioned(classes)
         inversion = run(generator, images, masks, self.metric, steps=self.steps if steps is None else steps, seed=seed,
                         valid=valid, progress=progress, callback=callback, **options)
         return replace(inversion, **record)
@@ -184,10 +185,20 @@ class Domain:
         deltas = {name: delta for name, delta in start.deltas.items() if name in masks and masks[name].any()}
         return {"start": start.w_plus, "start_deltas": deltas}
 
+    def _generator_of(self, classes, start):
+        """The generator that knows the classes which `invert` was given."""
+        if classes is None:
+            return self.generator
+        if not hasattr(self.generator, "conditioned"):
+            raise ValueError(f"classes for {self.name}, whose generator has none; leave them out, they are a BigGAN's")
+        if start is not None:
+            raise ValueError("classes and a start, which has its own; leave one out, or change the class by an edit")
+        return self.generator.conditioned(classes)
+
     def _given(self, layer_map, count):
         size = self.generator.resolution
         layer_map = torch.as_tensor(layer_map, device=self.device)
-        if tuple(layer_map.shape[-2:]) != (size, size) or layer_map.ndim > 3 or layer_map.is_floating_point():
+        if tuple(layer_map.shape) not in ((size, size), (1, size, size), (count, size, size)) or layer_map.is_floating_point():
             raise ValueError(f"the layer map has shape {tuple(layer_map.shape)}; want whole numbers ({count}, {size}, {size})")
         if layer_map.min() < 0 or layer_map.max() >= len(self.spaces):
             raise ValueError(f"the layer map names space {int(layer_map.max())}; there are 0 to {len(self.spaces) - 1}")

@@ -31,6 +31,8 @@ def encode(encoder, generator, images: Tensor, layer_map: Tensor | None = None) 
         raise ValueError(f"images have shape {tuple(images.shape)}; want (N, {', '.join(map(str, wanted))})")
     if layer_map is None:
         layer_map = torch.zeros(len(images), *wanted[1:], dtype=torch.long, device=images.device)
+    if tuple(layer_map.shape) != (len(images), *wanted[1:]):
+        raise ValueError(f"the layer map has shape {tuple(layer_map.shape)}; want {(len(images), *wanted[1:])}, one for each image")
     with torch.no_grad():
         w_plus, deltas, masks, formed = encoder(generator, images, layer_map)
     return Inversion(w_plus=w_plus, images=formed.float().clamp(-1, 1), deltas=deltas, masks=masks, inputs=images,

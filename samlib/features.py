@@ -35,15 +35,19 @@ def keep_inside(space: Space | None, x: torch.Tensor, deltas, masks) -> torch.Te
     return torch.cat([kept, edited if mask is None else torch.lerp(edited, kept, mask)])
 
 
-def check(generator, code: torch.Tensor, deltas, masks, noise: str, name: str = "w_plus") -> None:
-    """One ValueError for a code, deltas, masks or noise that do not fit `generator`."""
+def check(generator, code: torch.Tensor, deltas, masks, noise: str, name: str = "w_plus", direction=None) -> None:
+    """One ValueError for a code, deltas, masks, noise or the direction of an edit that do not fit `generator`."""
     want = (generator.num_layers, generator.w_dim)
     if code.ndim != 3 or tuple(code.shape[1:]) != want:
         raise ValueError(f"{name} has shape {tuple(code.shape)}; want (N, {want[0]}, {want[1]})")
     if noise not in NOISE:
         raise ValueError(f"noise {noise!r}; want 'const', 'none' or 'random'")
     features = {s.name: s for s in generator.spaces if not s.is_latent}
-    for unknown in {*(deltas or {}), *(masks or {})} - {*features, generator.spaces[0].name}:
+    sizes = () if direction is None else zip(reversed(direction.shape), reversed(code.shape))
+    if direction is not None and (direction.ndim not in (2, 3) or any(size not in (1, whole) for size, whole in sizes)):
+        raise ValueError(f"the direction has shape {tuple(direction.shape)}; want ({want[0]}, {want[1]}), or one for each of "
+                         f"{len(code)} images")
+    for unknown in {*(deltas or {})} - {*features} | {*(masks or {})} - {*features, generator.spaces[0].name}:
         raise ValueError(f"no feature space {unknown!r} in this generator; it has {', '.join(features)}")
     for space, delta in (deltas or {}).items():
         want = (features[space].channels, features[space].resolution, features[space].resolution)

@@ -62,6 +62,15 @@ def check(images):
         raise ValueError(f"images have values from {low:g} to {high:g}; want [-1, 1]: scale them, or clamp what is a little outside")
 
 
+def check_valid(valid, images):
+    """One ValueError unless something is valid, as `to_square` says it, in each of images (N, 3, R, R); None: everything is."""
+    wanted = (len(images), 1, *images.shape[2:])
+    if valid is not None and tuple(valid.shape) != wanted:
+        raise ValueError(f"valid has shape {tuple(valid.shape)}; want {wanted}, 1 where the images were not padded")
+    if valid is not None and not valid.flatten(1).any(1).all():
+        raise ValueError("valid is 0 all over an image; want something valid in every image")
+
+
 def _check_shape(images):
     if images.ndim != 4 or images.shape[1] != 3 or 0 in images.shape:
         raise ValueError(f"images of shape (N, 3, H, W) are wanted, got {tuple(images.shape)}")

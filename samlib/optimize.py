@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from .images import check_valid
 from .inversion import Inversion
 from .objective import Weights, WStatistics, f_loss, latent_prior, reconstruction_loss, total
 
@@ -267,8 +268,9 @@ def _check(generator, images, masks, start, weights, metric, noise, valid):
         raise ValueError(f"masks of {', '.join(sorted(names))}: no such feature space in this generator")
     if weights.lpips and metric is None:
         raise ValueError("a weight for LPIPS but no metric; give one, or weights with lpips=0")
-    wanted = (len(images), 1, *images.shape[2:])
-    if valid is not None and (tuple(valid.shape) != wanted or not valid.flatten(1).any(1).all()):
-        raise ValueError(f"valid has shape {tuple(valid.shape)}; want {wanted}, and something valid in every image")
+    check_valid(valid, images)
+    given = getattr(generator, "given", None)
+    if start is None and given is not None and len(given) not in (1, len(images)):
+        raise ValueError(f"{len(given)} classes for {len(images)} images; want one, or one for each")
     if noise not in ("none", "const"):
         raise ValueError(f"noise {noise!r}; want 'none' or 'const', so that an inversion can be formed again")

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from . import layer_map as maps
-from .images import box_of, surround
+from .images import box_of, check_valid, surround
 
 OUTSIDE = -1  # the segment of what an image was padded with; it stays in W+, space 0
 LEAST = 32  # pixels a side that S needs
@@ -18,6 +18,7 @@ def predict(predictor, segmenter, images: Tensor, tau, valid: Tensor | None = No
     and around the box stand error 0, segment OUTSIDE and W+.
     view: side of the square at which S sees an image; None: R. The segmenter sees it as it is.
     """
+    check_valid(valid, images)
     alike = valid is None or bool((valid == valid[:1]).all())
     groups = [(images, valid)] if alike else zip(images.split(1), valid.split(1))  # one box for all would look at padding
     error_maps, segments = map(torch.cat, zip(*(_inside(predictor, segmenter, *group, view) for group in groups)))

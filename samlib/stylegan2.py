@@ -238,7 +238,7 @@ class Generator(nn.Module):
                    early rows shows there as a ghost. False: it is kept inside m_l as well, and such an edit shows not at all.
         Both versions run as one batch of 2N: the first half keeps w+, the second carries w+ + direction.
         """
-        features.check(self, w_plus, deltas, masks, noise)
+        features.check(self, w_plus, deltas, masks, noise, direction=direction)
         both = torch.cat([w_plus, w_plus + direction.to(w_plus)])
         x = rgb = None
         for block in self.synthesis_network.blocks():

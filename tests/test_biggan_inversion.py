@@ -246,3 +246,7 @@ def test_a_domain_edits_by_direction_and_by_class(domain, foreign):
         domain.edit(found, {"tank": 1.0})
     with pytest.raises(ValueError, match="no method 'pti'"):
         domain.invert(foreign, "pti")
+    with pytest.raises(ValueError, match="^2 classes for 3 images; want one, or one for each$"):
+        domain.invert(foreign, "z+", classes=NAMES[:2], progress=False)
+    with pytest.raises(ValueError, match="^classes and a start, which has its own; leave one out"):
+        domain.invert(foreign, "z+", classes=NAMES, start=found, progress=False)

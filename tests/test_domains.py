@@ -84,6 +84,23 @@ def test_what_is_no_image_is_refused(tiny, images):
     assert len(tiny.invert(images * 1.005, "w+", steps=1, progress=False)) == 2  # rounding, as of a resized photograph
 
 
+def test_what_does_not_fit_the_images_is_refused(tiny, images):
+    three = images[[0, 1, 0]]
+    empty = torch.ones(3, 1, 64, 64)
+    empty[1] = 0
+    wrong = [({"layer_map": torch.zeros(2, 64, 64).long()}, r"the layer map has shape .2, 64, 64.; want .* .3, 64, 64.$"),
+             ({"classes": [0]}, r"^classes for .*, whose generator has none; leave them out"),
+             ({"valid": empty}, "^valid is 0 all over an image; want something valid in every image$"),
+             ({"valid": torch.ones(2, 1, 64, 64)}, r"^valid has shape .2, 1, 64, 64.; want .3, 1, 64, 64."),
+             ({"valid": empty, "method": "F4"}, "^valid is 0 all over an image")]
+    for options, message in wrong:
+        with pytest.raises(ValueError, match=message):
+            tiny.invert(three, steps=1, progress=False, **options)
+    with pytest.raises(ValueError, match="^valid is 0 all over an image"):
+        tiny.predict(three, valid=empty)
+    assert len(tiny.invert(three, layer_map=torch.zeros(1, 64, 64).long(), steps=1, progress=False)) == 3
+
+
 def test_the_padding_is_looked_at_by_nobody(tiny):
     """Neither S, nor the segmenter, nor the loss: a photograph and the same with other things around it come out alike."""
     wide = torch.rand(1, 3, 32, 64, generator=torch.Generator().manual_seed(3)) * 2 - 1

@@ -277,5 +277,7 @@ def test_encoders_are_read_from_the_domains_folder(tiny, images, tmp_path):
 def test_wrong_shapes_are_answered_in_one_line(generator, images):
     with pytest.raises(ValueError, match=r"want \(N, 3, 64, 64\)"):
         encode(E4e.of(generator), generator, images[..., :32])
+    with pytest.raises(ValueError, match=r"the layer map has shape \(2, 64, 64\); want \(3, 64, 64\), one for each image"):
+        encode(SamEncoder.of(generator, width=8, latent_width=4), generator, images, torch.zeros(2, 64, 64).long())
     with pytest.raises(ValueError, match="'psp' or 'e4e'"):
         ReStyle.of(generator, "e5e")

@@ -147,6 +147,11 @@ def test_noise_names_and_shapes_are_checked(tiny):
         tiny.synthesis(w, {"F4": torch.zeros(1, 4, 16, 16)})
     with pytest.raises(ValueError, match="w_plus"):
         tiny.synthesis(w[:, :3])
+    with pytest.raises(ValueError, match="no feature space 'W\\+' in this generator; it has F4"):
+        tiny.synthesis(w, {"W+": torch.zeros(1, 8, 16, 16)})
+    for shape in ((8,), (3, 8), (2, tiny.num_layers, 8), (1, 1, tiny.num_layers, 8)):
+        with pytest.raises(ValueError, match="the direction has shape"):
+            tiny.edit(w, torch.zeros(shape))
 
 
 def test_discriminator_gives_one_logit_per_image():
