@@ -56,6 +56,51 @@ def test_what_is_around_a_segment_by_hand():
     assert found.min(0).values.tolist() == [14, 34] and found.max(0).values.tolist() == [35, 46]  # 64 * 24 / 256 = 6
 
 
+@pytest.fixture()
+def precision():
+    """A function that sets TF32 of products and convolutions, if told to, and says what it is; as it was afterwards."""
+    backends = torch.backends.cuda.matmul, torch.backends.cudnn
+
+    def allow(*values):
+        for backend, value in zip(backends, values):
+            backend.allow_tf32 = value
+        return tuple(backend.allow_tf32 for backend in backends)
+
+    before = allow()
+    yield allow
+    allow(*before)
+
+
+def test_laws_leave_the_precision_as_it_was(precision):
+    """Whatever happens in between, here that there are no scenes."""
+    seen = []
+
+    class Run:
+        def scenes(self, kind):
+            seen.append(precision())
+            raise ValueError("no scenes")
+
+    for allowed in ((True, True), (False, True)):
+        precision(*allowed)
+        with pytest.raises(ValueError, match="no scenes"):
+            measures.laws(Run(), {}, lambda: None)
+        assert precision() == allowed
+    assert seen == [(False, False)] * 2
+
+
+def test_the_pictures_have_titles_and_the_colours_of_the_spaces(folder, tmp_path, monkeypatch):
+    domain = evaluation.load(folder, torch.device("cpu"), "st-lpips-alex")
+    figures = []
+    monkeypatch.setattr(measures, "save", lambda figure, path: figures.append((figure, path)))
+    run, result = evaluation.Run(domain, "cars", 2, 1, tmp_path / "x.json", tau=0.3), {}
+    measures.pictures(run, result, lambda: None)
+    figure, path = figures[0]
+    titles = ["input", "layer map", "W+", "F4", "F6", "SAM, tau 0.3"]
+    assert [axis.get_title() for axis in figure.axes] == titles + [""] * 6 and result["columns"] == titles
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["W+", "F4", "F6"]
+    assert path == tmp_path / "x-methods.jpg" and result["file"] == path.name
+
+
 def test_all_parts(folder, tmp_path):
     assert call(folder, tmp_path / "all.json") == 0
     found = json.loads((tmp_path / "all.json").read_text())
@@ -78,7 +123,7 @@ def test_a_part_that_fails_leaves_the_others(folder, tmp_path):
         (tmp_path / file.name).write_bytes(file.read_bytes())
     assert call(tmp_path, tmp_path / "some.json", "--parts", "edits", "pictures", "--tau", "0.3") == 1
     found = json.loads((tmp_path / "some.json").read_text())
-    assert "error" in found["edits"] and "error" not in found["pictures"] and "SAM 0.3" in found["pictures"]["columns"]
+    assert "error" in found["edits"] and "error" not in found["pictures"] and "SAM, tau 0.3" in found["pictures"]["columns"]
 
 
 class Row:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from .. import layer_map as maps
 from ..directions import allowed_in, progress, sample_w
 from ..edit import edit
-from ..figures import layer_map_image, names_of, shares
+from ..figures import grid, layer_map_image, names_of, save, shares
 from ..metrics import psnr
 from ..objective import WStatistics, total
 from ..optimize import optimize
@@ -18,6 +18,7 @@ from ..scenes import SEGMENTS
 from .category import save_grid
 from .edits import EDITS, change_asked
 from .factors import FactorRegressor
+from .stages import full_precision
 
 KINDS = ("challenging", "ordinary")
 PAPER_TAU = 0.225
@@ -186,23 +187,25 @@ def strip(run, rows, pictures, first, tau, name):
 
 
 def pictures(run, result, write):
-    """Input, layer map, every single space, SAM: a row for each of eight challenging scenes."""
-    tau, some = run.tau or run.domain.tau, slice(8)
-    methods = [*names_of(run.domain.spaces), tau]
-    drawn = layer_map_image(run.layer_map("challenging", tau)[some], run.domain.spaces).to(run.domain.device)
-    columns = [run.scenes("challenging")[0][some], drawn,
-               *(run.inversion("challenging", method).images[some] for method in methods)]
+    """Input, layer map, every single space, SAM: a row for each of eight challenging scenes, with titles and the spaces' colours."""
+    from ..qualitative import legend  # which reads CONCERNED from here
+
+    tau, some, spaces = run.tau or run.domain.tau, slice(8), run.domain.spaces
+    columns = {"input": run.scenes("challenging")[0][some],
+               "layer map": layer_map_image(run.layer_map("challenging", tau)[some], spaces),
+               **{name: run.inversion("challenging", name).images[some] for name in names_of(spaces)},
+               f"SAM, tau {tau:.3g}": run.inversion("challenging", tau).images[some]}
     file = run.out.parent / f"{run.out.stem}-methods.jpg"
-    save_grid(torch.stack(columns, 1).flatten(0, 1), file, len(columns))
-    result |= {"file": file.name, "columns": ["input", "layer map", *names_of(run.domain.spaces), f"SAM {tau}"]}
+    save(legend(grid(list(torch.stack([x.cpu() for x in columns.values()], 1)), [*columns]), spaces), file)
+    result |= {"file": file.name, "columns": [*columns]}
 
 
+@full_precision()
 def laws(run, result, write, count=4, steps=20):
     """A batch against single runs, each image with its own masks: largest difference, relative to the largest value.
 
     Single precision, and double: Adam enlarges rounding from step to step, so only the second shows a mistake.
     """
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     images, layer_map = run.scenes("challenging")[0][:count], run.layer_map("challenging", run.tau or run.domain.tau)
     statistics = WStatistics.sample(run.domain.generator)
     for label, dtype in (("float32", torch.float32), ("float64", torch.float64)):

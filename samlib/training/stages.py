@@ -1,5 +1,6 @@
 """Runs the stages of a training in order, each only where its result is not there yet."""
 
+import contextlib
 import time
 from pathlib import Path
 
@@ -11,6 +12,20 @@ from ..domains import pick_device
 def fast_matrices():
     """On CUDA: products in TF32, and the fastest convolution of each shape."""
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.benchmark = True
+
+
+@contextlib.contextmanager
+def full_precision():
+    """On CUDA: no TF32 inside; what comes after has it as before."""
+    backends = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = [backend.allow_tf32 for backend in backends]
+    try:
+        for backend in backends:
+            backend.allow_tf32 = False
+        yield
+    finally:
+        for backend, allowed in zip(backends, before):
+            backend.allow_tf32 = allowed
 
 
 def run_stages(stages, table, subject, out, profile: dict, device, takes: dict, options: dict):
