@@ -271,6 +271,8 @@ def test_unknown_stages_and_classes_are_told_what_there_is(tmp_path):
     (["gan", "--gan", "judge"], "not NAME=VALUE"),
     (["gane"], "no stage gane; there are gan"),
     (["gan", "--classes", "tank"], "no class tank; there are"),
+    (["gan", "--part", "2", "--parts", "2"], "no part 2 of 2; the first is 0, the last 1"),
+    (["gan", "--generator", "nowhere.safetensors"], "'nowhere.safetensors' is no file"),
 ])
 def test_mistakes_on_the_command_line_are_told_what_there_is(tmp_path, capsys, arguments, said):
     with pytest.raises(SystemExit):

@@ -49,6 +49,13 @@ def test_a_start_from_the_encoder_is_where_the_encoder_ends(folder, tmp_path, mo
     assert result["encoder"]["psnr"] != result["mean"]["psnr"]
 
 
+@pytest.mark.parametrize("more, said", [(["--metric", "eyes"], "eyes"), (["--device", "abacus"], "no device 'abacus'")])
+def test_mistakes_on_the_command_line_get_one_line(folder, tmp_path, capsys, more, said):
+    with pytest.raises(SystemExit):
+        call(folder, tmp_path / "new" / "all.json", *more)
+    assert said in capsys.readouterr().err and not (tmp_path / "new").exists()
+
+
 def test_what_is_around_a_segment_by_hand():
     region = torch.zeros(1, 64, 64, dtype=torch.bool)
     region[0, 20:30, 40] = True

@@ -171,6 +171,8 @@ def test_a_finished_generator_is_trained_on_only_where_there_is_something_to_go_
     (["boats"], "invalid choice: 'boats'"), (["cars", "gane"], "no stage gane; there are gan, segmenter"),
     (["cars", "--gan", "foo=1"], "no setting of the GAN foo; there are resolution"),
     (["cars", "--gan", "judges=nobody"], "no judges 'nobody'"), (["cars", "--gan", "batch=many"], "batch=many: want something like"),
+    (["cars", "gan", "--part", "2", "--parts", "2"], "no part 2 of 2; the first is 0, the last 1"),
+    (["cars", "gan", "--generator", "nowhere.safetensors"], "'nowhere.safetensors' is no file"),
 ])
 def test_mistakes_on_the_command_line_are_told_what_there_is(tmp_path, capsys, arguments, said):
     with pytest.raises(SystemExit):

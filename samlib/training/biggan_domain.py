@@ -14,7 +14,7 @@ import torch
 from torch import distributed
 
 from .. import directions as find
-from ..arguments import known, parameter
+from ..arguments import file, known, parameter, positive
 from ..checkpoints import load_generator, save_tensors
 from ..classifier import SceneClassifier
 from ..invertibility import InvertibilityPredictor
@@ -207,12 +207,14 @@ def main(arguments=None):
                         help="settings of the GAN to change")
     parser.add_argument("--set", nargs="+", action="extend", default=[], type=parameter, metavar="NAME=VALUE",
                         help="numbers of the profile to change")
-    parser.add_argument("--generator", dest="start", help="file of a generator to begin with, past the lesson")
+    parser.add_argument("--generator", dest="start", type=file, help="file of a generator to begin with, past the lesson")
     parser.add_argument("--done", type=float, help="share of the GAN's training that counts as over, instead of what its checkpoint says")
     parser.add_argument("--part", type=int, default=0)
-    parser.add_argument("--parts", type=int, default=1)
+    parser.add_argument("--parts", type=positive, default=1)
     a = parser.parse_args(arguments)
     known(parser, "stage", a.stages, STAGES)
+    if not 0 <= a.part < a.parts:
+        parser.error(f"no part {a.part} of {a.parts}; the first is 0, the last {a.parts - 1}")
     known(parser, "class", a.classes or (), names())
     profile = changed(PROFILES[a.profile], parser, a.gan, a.set)
     train(a.out, a.stages, profile, a.classes, seconds=a.seconds, done=a.done, start=a.start, part=a.part, parts=a.parts)

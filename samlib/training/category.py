@@ -10,7 +10,6 @@ import json
 import os
 import time
 from dataclasses import asdict, replace
-from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -19,7 +18,7 @@ from tqdm.auto import tqdm
 
 from .. import directions as find
 from .. import paths
-from ..arguments import known, parameter
+from ..arguments import file, known, parameter, positive
 from ..checkpoints import load_generator, save_tensors
 from ..known_codes import w_of
 from ..metrics import ImageFeatures, factor_spread, kid
@@ -283,12 +282,14 @@ def main(arguments=None):
                         help="settings of the GAN to change, such as judges=stylegan2")
     parser.add_argument("--set", nargs="+", action="extend", default=[], type=parameter, metavar="NAME=VALUE",
                         help="numbers of the profile to change, such as scenes=20000")
-    parser.add_argument("--generator", dest="start", type=Path, help="generator to begin with")
+    parser.add_argument("--generator", dest="start", type=file, help="generator to begin with")
     parser.add_argument("--warm", type=float, default=1.0, help="share of the warm-up that it counts for")
     parser.add_argument("--part", type=int, default=0)
-    parser.add_argument("--parts", type=int, default=1)
+    parser.add_argument("--parts", type=positive, default=1)
     a = parser.parse_args(arguments)
     known(parser, "stage", a.stages, STAGES)
+    if not 0 <= a.part < a.parts:
+        parser.error(f"no part {a.part} of {a.parts}; the first is 0, the last {a.parts - 1}")
     profile = changed(PROFILES[a.profile], parser, a.gan, a.set)
     train(a.category, a.out, a.stages, profile, seconds=a.seconds, start=a.start, warm=a.warm, part=a.part, parts=a.parts)
 

@@ -147,8 +147,11 @@ def main(arguments=None):
     parser.add_argument("--metric", help="default: that of the domain.json, or st-lpips-vgg")
     parser.add_argument("--device")
     a = parser.parse_args(arguments)
+    try:
+        domain = load(a.folder, pick_device(a.device), a.metric)
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
     a.out.parent.mkdir(parents=True, exist_ok=True)
-    domain = load(a.folder, pick_device(a.device), a.metric)
     results = evaluate(Run(domain, a.category, a.images, a.steps, a.out, a.quantiles, a.tau), a.parts)
     return int(any("error" in results[part] for part in a.parts))
 
