@@ -19,6 +19,11 @@ def _strengths(value) -> bool:
     return all(type(pair) is list and len(pair) == 2 and all(map(_number, pair)) for pair in pairs)
 
 
+def _left(value) -> bool:
+    rows = value.values() if type(value) is dict else [None]
+    return all(type(row) is dict and all(map(_number, row.values())) for row in rows)
+
+
 def _text(value) -> bool:
     return type(value) is str
 
@@ -34,6 +39,7 @@ SETTINGS = {
     "segmenter": (_text, "a name"),
     "start": (lambda value: value is None or _text(value), "the name of an encoder"),
     "strengths": (_strengths, "{direction: [low, high]}"),
+    "left": (_left, "{direction: {space: share}}"),
     "weights": (lambda value: type(value) is dict and set(value) <= set(TERMS) and all(map(_number, value.values())),
                 f"numbers for some of {', '.join(TERMS)}"),
 }

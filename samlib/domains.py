@@ -2,7 +2,7 @@
 
     image -> predicted error per space -> mean per segment -> layer map (tau) -> inversion -> edit -> image
 
-Files of data/<name>/:  domain.json (tau, encoder_tau, metric, steps, weights, strengths), generator.safetensors,
+Files of data/<name>/:  domain.json (tau, encoder_tau, metric, steps, weights, strengths, left), generator.safetensors,
 predictor.safetensors (S), segmenter.safetensors, directions.safetensors ((L, D) each). Where there is no
 segmenter.safetensors, domain.json may name one of `segmenters.NAMES` under "segmenter".
 sam-encoder, e4e, restyle-psp, restyle-e4e.safetensors: the encoders, read when first asked for. A BigGAN has a
@@ -21,7 +21,7 @@ from samlib.baselines import pti
 from samlib.checkpoints import load_generator, load_tensors
 from samlib.classifier import SceneClassifier
 from samlib.domain_files import file_of, missing, read_description
-from samlib.edit import edit
+from samlib.edit import acts_in, edit
 from samlib.images import check, check_valid, framed, to_square
 from samlib.invertibility import InvertibilityPredictor
 from samlib.objective import Weights
@@ -30,13 +30,15 @@ from samlib.perceptual import Metric
 from samlib.predict import predict
 from samlib.segmenters import SceneSegmenter, Tidy, named
 
+WORKS = 0.5  # share of an edit that a space has to leave for the edit to work there
 
 @dataclass
 class Domain:
     """All parts of one category; `load` reads them from files, and any can be put in by hand.
 
     predictor   S: images -> error maps (N, S, H, W). segmenter: images -> ids (N, H, W); None: no file, no "sam".
-    directions  name -> (L, D); strengths: name -> (low, high), where it is meant to be used.
+    directions  name -> (L, D); strengths: name -> (low, high), where it is meant to be used; left: name -> space -> the share of
+                the edit that the space leaves, as measured (Table 3), where it was.
     tau         the threshold of Sec. 3.2; encoder_tau: that of SAM's encoder, None: the same. S foretells the errors of an
                 optimization, and one pass leaves larger ones.
     steps       of the optimization; weights: of its objective;
@@ -65,6 +67,7 @@ class Domain:
     view: int | None = None
     missing: dict[str, str] = field(default_factory=dict)
     encoder_tau: float | None = None
+    left: dict[str, dict[str, float]] = field(default_factory=dict)
 
     @property
     def device(self):
@@ -165,6 +168,12 @@ class Domain:
         low, high = self.strengths.get(direction, (-3, 3))
         return float(low), float(high)
 
+    def works(self, direction) -> list[bool]:
+        """For each space, whether the edit works there: half of it is left, as measured, or else a row of it comes after the space."""
+        if direction in self.left:
+            return [self.left[direction].get(space.name, 0.0) >= WORKS for space in self.spaces]
+        return acts_in(self.directions[direction], self.spaces)
+
     def encoder(self, name):
         """The encoder of this name, from its file."""
         if name not in encoders.ENCODERS:
@@ -244,7 +253,7 @@ def load(name, device=None):
         or (named(settings["segmenter"], device) if "segmenter" in settings else None),
         {}, strengths, settings.get("tau", 0.225), settings.get("steps", 200), Weights(**settings.get("weights", {})),
         settings.get("learning_rate", 0.05), folder, start=settings.get("start"),
-        encoder_tau=settings.get("encoder_tau"))
+        encoder_tau=settings.get("encoder_tau"), left=settings.get("left", {}))
     found = _load(folder, "directions", domain.add_directions) or []
     domain.directions = {name: domain.directions[name] for name in sorted(found, key=[*strengths, *found].index)}  # as listed there
     return domain

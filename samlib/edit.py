@@ -104,11 +104,6 @@ def acts_in(direction: Tensor, spaces: Sequence[Space]) -> list[bool]:
     return [bool(used[space.layer :].any()) for space in spaces]
 
 
-def reach(direction: Tensor, layer_map: Tensor, spaces: Sequence[Space]) -> Tensor:
-    """Where `direction` can act under a layer map (N, H, W): bool (N, H, W); all False: the map does not permit it."""
-    return torch.tensor(acts_in(direction, spaces), device=layer_map.device)[layer_map]
-
-
 def _values(strength: float | Tensor, n: int) -> Tensor:
     """A strength for each of n images, (N,)."""
     values = torch.as_tensor(strength, dtype=torch.float32).cpu()

@@ -82,6 +82,13 @@ def left_in_spaces(domain, regressor, names, images: int = 2, seed: int = 0, str
             for name in names}
 
 
+def left_in(domain, regressor, names, images: int = 2, seed: int = 0) -> dict[str, dict[str, float]]:
+    """What `left_in_spaces` gives: as the domain knows it, measured on many codes, or else measured here on `images` of them."""
+    unknown = [name for name in names if name not in domain.left]
+    found = left_in_spaces(domain, regressor, unknown, images, seed) if unknown else {}
+    return {name: found.get(name) or domain.left[name] for name in names}
+
+
 def _left_of_pictures(domain, w: Tensor, step: Tensor, spaces=None) -> dict[str, float]:
     """A row of `left_in_spaces` without factors."""
     w_plus = w[:, None].expand(-1, domain.generator.num_layers, -1)

@@ -1,6 +1,7 @@
 """What an inversion came to, in words: how close it is, which spaces it needed, and which edits are left."""
 
-from samlib.edit import reach
+import torch
+
 from samlib.figures import shares
 from samlib.metrics import psnr
 
@@ -27,8 +28,9 @@ def describe(domain, inversion):
 
 
 def reached_share(domain, inversion, direction):
-    """Share of the image that a direction can act on, given the space of each segment (Table 3)."""
-    return reach(domain.directions[direction], _where_valid(inversion), domain.spaces).float().mean().item()
+    """Share of the image in spaces in which the edit works (Table 3; see `Domain.works`)."""
+    layer_map = _where_valid(inversion)
+    return torch.tensor(domain.works(direction), device=layer_map.device)[layer_map].float().mean().item()
 
 
 def _where_valid(inversion):

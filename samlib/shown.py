@@ -37,10 +37,9 @@ def edits(domain, wanted: int | list[str], late: bool = False, seed: int = 0) ->
             raise ValueError(f"no direction {', '.join(unknown)} in {domain.name}; it has {', '.join(domain.directions)}")
         return list(wanted)
     if late:
-        early = [space.name for space in domain.spaces[:3]]
-        left = edit_measures.left_in_spaces(domain, edit_measures.regressor_of(domain), known[:4], seed=seed, spaces=early)
+        left = edit_measures.left_in(domain, edit_measures.regressor_of(domain), known[:4], seed=seed)
         works = edit_measures.works_in(left)
-        known = sorted(reversed(works), key=lambda name: -sum(works[name]))
+        known = sorted(reversed(works), key=lambda name: -sum(works[name][:3]))
     return known[:wanted]
 
 

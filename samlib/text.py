@@ -14,6 +14,7 @@ from tqdm import trange
 
 from samlib.checkpoints import load_tensors, save_tensors
 from samlib.directions import sample_w
+from samlib.precision import double
 
 PROMPTS = ("{}", "a photo of {}", "a picture of {}", "a close-up photo of {}", "a rendering of {}")
 
@@ -120,7 +121,7 @@ def check_rows(generator, rows) -> list[int]:
 @torch.no_grad()
 def root_covariance(generator, seed: int) -> Tensor:
     """Sigma^1/2 (D, D) of w."""
-    covariance = torch.cov(sample_w(generator, 4096, seed).double().T)
+    covariance = torch.cov(double(sample_w(generator, 4096, seed)).T)
     found, vectors = torch.linalg.eigh(covariance)
     return (vectors * found.clamp_min(0).sqrt() @ vectors.T).to(generator.w_avg)
 

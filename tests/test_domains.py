@@ -156,6 +156,12 @@ def test_directions_come_in_the_order_of_the_description(tiny, tiny_folder, tmp_
     assert list(samlib.load(folder, "cpu").directions) == ["wheels", "colour", "size", "trees"]
 
 
+def test_an_edit_works_where_half_of_it_is_left_or_else_where_it_has_rows(tiny):
+    assert tiny.works("size") == [True, False, False]  # its rows end before those that F4 leaves
+    tiny.left = {"size": {"W+": 1.0, "F4": 0.5, "F6": 0.49}}
+    assert tiny.works("size") == [True, True, False]
+
+
 def test_names_that_are_not_known_are_answered_with_those_that_are(tiny, images):
     with pytest.raises(ValueError, match="'pit'; there are sam, w, w.*F4, F6"):
         tiny.invert(images, "pit")
@@ -202,6 +208,7 @@ def test_missing_files_say_which_where_and_how(tiny_folder, tmp_path, images):
         (b'{"start": 3}', "start is 3; want the name of an encoder"),
         (b'{"strengths": {"size": 2}}', r"strengths is .*want \{direction: \[low, high\]\}"),
         (b'{"strengths": [1]}', "strengths is"),
+        (b'{"left": {"size": 0.5}}', r"left is .*want \{direction: \{space: share\}\}"),
         (b'{"weights": {"lpip": 1}}', "weights is .*want numbers for some of l2, lpips, gaussian"),
         (b'{"weights": 3}', "weights is 3"),
         (b'{"metric": "lpips"}', "no perceptual metric 'lpips'"),
@@ -257,7 +264,7 @@ def test_shipped_descriptions_are_whole():
     """Every domain in data/: its settings are known ones, and each direction has a range that contains 0."""
     for name in samlib.domains():
         settings = json.loads((paths.DATA / name / "domain.json").read_text())
-        assert set(settings) <= {"tau", "encoder_tau", "metric", "steps", "learning_rate", "start", "weights", "strengths"}
+        assert set(settings) <= {"tau", "encoder_tau", "metric", "steps", "learning_rate", "start", "weights", "strengths", "left"}
         domain = samlib.load(name, "cpu")
         assert domain.start == settings.get("start") and (domain.start is None or domain.encoder(domain.start))
         assert domain.predictor and domain.segmenter and len(domain.directions) >= 4

@@ -4,7 +4,7 @@ import pytest
 import torch
 from tiny import TinyMetric, tiny_generator
 
-from samlib.edit import acts_in, combine, edit, reach, sweep
+from samlib.edit import acts_in, combine, edit, sweep
 from samlib.inversion import Inversion
 from samlib.layer_map import masks as masks_of
 from samlib.layer_map import uniform
@@ -143,8 +143,6 @@ def test_the_table_of_what_acts_where(generator, directions):
     middle = torch.zeros(10, 12)
     middle[F4] = 1
     assert acts_in(middle, generator.spaces) == [True, True, False]
-    layer_map = torch.tensor([[[0, 1], [2, 1]]])
-    assert reach(middle, layer_map, generator.spaces).tolist() == [[[True, True], [False, True]]]
 
 
 def test_bad_input_says_what_was_got_and_wanted(generator, inversion, directions):

@@ -49,7 +49,7 @@ def test_late_edits_are_those_that_work_in_later_spaces(cats, monkeypatch):
     regressor = FactorRegressor(scenes.FACTORS["cats"], channels=(4, 4, 4, 4, 4), hidden=8).eval()
     monkeypatch.setattr(edit_measures, "regressor_of", lambda domain: regressor)
     assert set(shown.edits(cats, 2, late=True)) == {"red_nose", "eye_size"}  # the others have no rows there
-    monkeypatch.setattr(edit_measures, "left_in_spaces", lambda domain, regressor, names, **options: {
+    monkeypatch.setattr(edit_measures, "left_in_spaces", lambda *given: {
         "pose": {"W+": 1, "F4": 0}, "red_nose": {"W+": 1, "F4": 0.6}, "eye_size": {"W+": 1, "F4": 0.5}, "black": {"W+": 1, "F4": 0.4}})
     assert shown.edits(cats, 3, late=True) == ["eye_size", "red_nose", "black"]  # of equals the last
 
