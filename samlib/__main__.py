@@ -79,6 +79,7 @@ def parser():
                        help="full: on GPUs, into figures/; small: its methods on a few images, into figures/small/")
     paper.add_argument("--only", type=names, default=[], metavar="NAME,...", help="such as fig03,table1 (default: all)")
     paper.add_argument("--domain", type=names, default=[], metavar="NAME,...", help="run each for these domains")
+    paper.add_argument("--images", type=Path, metavar="FOLDER", help="photographs instead of rendered scenes, from the first on")
     paper.add_argument("--jobs", type=positive, default=1, help="how many at a time")
     paper.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: the GPU if there is one)")
     paper.set_defaults(run=run_reproduce)
@@ -156,6 +157,10 @@ def run_reproduce(options):
     from samlib import reproduce
 
     settings = {"device": options.device} if options.device else {}
+    if options.images:
+        if not options.images.is_dir():
+            raise ValueError(f"--images {options.images} is no folder; name one that holds photographs")
+        settings |= {"kind": str(options.images.resolve()), "first": 0}
     jobs = reproduce.plan(options.profile, options.only, options.domain, **settings)
     failed = reproduce.run(jobs, workers=options.jobs)
     print(f"{len(jobs)} notebooks, {len(failed)} failed; figures, numbers and a page of them: {reproduce.figures_of(jobs[0])}")

@@ -102,6 +102,15 @@ def test_numbers_are_listed_and_figures_shown(tmp_path):
     assert 'src="fig03-cars.png"' in page and "out/fig03_tradeoff/fig03_tradeoff.ipynb" in page and "<b>" not in page
 
 
+def test_the_command_takes_photographs(folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(paths, "NOTEBOOKS", folder)
+    make(folder / "figures" / "fig10_tenth.ipynb", "print(kind, first)", parameters="kind = 'challenging'\nfirst = 11")
+    assert main(["reproduce", "--only", "fig10,table1", "--images", str(tmp_path)]) == 0  # table1 has no such parameters here
+    executed = nbformat.read(paths.OUTPUTS / "reproduce" / "fig10_tenth" / "fig10_tenth.ipynb", 4)
+    assert executed.cells[-1].outputs[0].text == f"{tmp_path.resolve()} 0\n"
+    assert main(["reproduce", "--images", str(tmp_path / "none")]) == 2 and "is no folder" in capsys.readouterr().err
+
+
 def test_the_command(folder, monkeypatch, capsys):
     monkeypatch.setattr(paths, "NOTEBOOKS", folder)
     assert main(["reproduce", "--only", "fig10,table1"]) == 0
