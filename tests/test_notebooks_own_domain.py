@@ -6,7 +6,7 @@ import matplotlib.pyplot as plt
 import pytest
 import skimage.data
 
-from samlib import paths, reproduce
+from samlib import official, paths, reproduce, standin
 from samlib.images import from_uint8, write_image
 
 # What a notebook cannot know of such a domain, or would take long.
@@ -22,18 +22,40 @@ def photos(tmp_path):
     return tmp_path / "photos"
 
 
-@pytest.mark.parametrize("path", reproduce.paper_notebooks(), ids=lambda path: path.stem)
-def test_it_runs_on_any_domain_and_on_photographs(path, tiny_folder, photos, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(paths, "OUTPUTS", tmp_path / "outputs")
-    monkeypatch.setenv("SAMLIB_CACHE", str(tmp_path / "cache"))
+@pytest.fixture()
+def official_cars(tiny, tmp_path, monkeypatch):
+    """Small networks in the files of lsun-cars, whose images are 64 x 48 px in their square."""
+    monkeypatch.setenv("SAMLIB_WEIGHTS", str(tmp_path / "weights"))
+    facts = standin.make(tmp_path / "weights" / "lsun-cars", "lsun-cars", tiny.generator, tiny.predictor, directions=tiny.directions,
+                         metric="st-lpips-alex", segmenter="unsupervised")
+    monkeypatch.setitem(official.OFFICIAL, "lsun-cars", facts)
+    return "lsun-cars"
+
+
+def run(path, chosen, folder, monkeypatch):
+    """All cells but the last -> the names of the files that they wrote."""
+    monkeypatch.setattr(paths, "OUTPUTS", folder / "outputs")
+    monkeypatch.setenv("SAMLIB_CACHE", str(folder / "cache"))
     monkeypatch.setattr(plt, "show", plt.close)
     cells = ["".join(cell["source"]) for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code"]
     scope = {"display": print}
     exec(cells[0], scope)  # the parameters
-    chosen = {"domain": str(tiny_folder), "kind": str(photos), "first": 0, "images": 2, "inverted": 2, "steps": 3, "device": "cpu"}
-    chosen |= {"spaces": ["W+", "F4", "F6"]} | NEEDS.get(path.stem.split("_")[0], {})
-    scope |= {name: value for name, value in chosen.items() if name in scope}
+    chosen = {"first": 0, "images": 2, "inverted": 2, "steps": 3, "device": "cpu", "spaces": ["W+", "F4", "F6"]} | chosen
+    scope |= {name: value for name, value in (chosen | NEEDS.get(path.stem.split("_")[0], {})).items() if name in scope}
     for cell in cells[1:-1]:
         exec(cell, scope)
-    written = {file.suffix for file in (tmp_path / "outputs" / "figures").glob("*-tiny.*")}
-    assert ".json" in written and (path.parent.name == "tables" or ".png" in written)
+    return {file.name for file in (folder / "outputs" / "figures").iterdir()}
+
+
+@pytest.mark.parametrize("path", reproduce.paper_notebooks(), ids=lambda path: path.stem)
+def test_it_runs_on_any_domain_and_on_photographs(path, tiny_folder, photos, tmp_path, monkeypatch):
+    written = {name.rpartition("-tiny")[2] for name in run(path, {"domain": str(tiny_folder), "kind": str(photos)}, tmp_path, monkeypatch)}
+    assert ".json" in written and (path.parent.name == "tables" or {".png", ".pdf"} <= written)
+
+
+@pytest.mark.parametrize("name", ["fig03", "fig05", "table1", "table3"])
+def test_it_runs_on_the_official_weights(name, official_cars, photos, tmp_path, monkeypatch):
+    path = next(path for path in reproduce.paper_notebooks() if path.stem.startswith(name))
+    written = run(path, {"domain": official_cars, "kind": str(photos)}, tmp_path, monkeypatch)
+    numbers = json.loads((tmp_path / "outputs" / "figures" / f"{name}-lsun-cars.json").read_text())["numbers"]
+    assert f"{name}-lsun-cars.json" in written and numbers
