@@ -31,6 +31,9 @@ def test_the_lead_is_over_the_best_of_the_others_while_all_run():
 def test_encoders_are_points():
     curves = {"sam": Curve(torch.tensor([2.0, 4.0]), torch.tensor([10.0, 20.0])), "e4e": point(torch.tensor([9.0, 11.0]), [0.1, 0.3])}
     assert curves["e4e"].seconds.tolist() == pytest.approx([0.2]) and curves["e4e"].psnr.tolist() == [10.0]
+    curves["sam-encoder"] = point(torch.tensor([15.0]), [0.2])
     axis, other = show_runtime({"cars": curves, "cats": {"sam": curves["sam"]}}).axes
     assert axis.get_title() == "cars" and len(other.lines) == 1
-    assert [line.get_marker() for line in axis.lines] == ["None", "s"] and axis.get_xscale() == "log"
+    line, own, e4e = axis.lines
+    assert [one.get_marker() for one in (line, own, e4e)] == ["None", "o", "s"] and axis.get_xscale() == "log"
+    assert own.get_label() == "sam-encoder" and own.get_color() == line.get_color() != e4e.get_color()
