@@ -9,10 +9,10 @@ os.environ.setdefault("MPLBACKEND", "Agg")  # pictures go to files, so no window
 
 from samlib import figures, official, paths, report, results, text_command, train_command  # noqa: E402
 from samlib.arguments import names, number, parameter, positive, strength  # noqa: E402
-from samlib.baselines import tuning_steps_for  # noqa: E402
 from samlib.domains import domains, load  # noqa: E402
 from samlib.images import WRITE_FORMATS, read_image, write_image  # noqa: E402
 from samlib.inversion import Inversion  # noqa: E402
+from samlib.methods import steps_in_all  # noqa: E402
 
 
 class Parser(argparse.ArgumentParser):
@@ -198,9 +198,9 @@ def invert_photo(options, photo, directions=()):
     image = read_image(photo, domain.generator.resolution, options.fit or ("whole" if domain.aspect else "crop"))
     steps = options.steps or domain.steps
     inversion = domain.invert(image, options.method, tau=options.tau, steps=steps, seed=options.seed)
-    wanted = steps + tuning_steps_for(steps) if options.method == "pti" else steps
+    wanted = steps_in_all(options.method, steps)
     done = max((len(history) for history in inversion.losses.values()), default=0)  # PTI tunes by some of them, after the others
-    if inversion.losses and done < wanted:
+    if done < wanted:
         print(f"stopped after {done} of {wanted} steps; this is the early result")
     return domain, inversion
 

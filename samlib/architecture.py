@@ -84,7 +84,7 @@ def show_predictor(predictor, image):
         decoder = box(axis, 15.9, 0, "decoder", lines(rest[1])[1:], "#CFE8DD")
         for i, part in enumerate(branches):
             y = 2.7 - 5.4 * i / max(len(branches) - 1, 1)
-            place = box(axis, 13.1, y, part.name.split(".")[-1].replace("_", " "), [pyramid_text(part)], "#CFE8DD", 2.8, 1.05)
+            place = box(axis, 13.2, y, part.name.split(".")[-1].replace("_", " "), [pyramid_text(part)], "#CFE8DD", 2.6, 1.05)
             arrow(axis, before, place)
             arrow(axis, place, decoder)
         skip(axis, 2.85 + 1.95, 15.9, "features at 1/4 of the size")  # from layer1

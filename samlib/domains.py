@@ -161,6 +161,7 @@ class Domain:
             if tuple(direction.shape) != want:
                 raise ValueError(f"{path}: {name} has shape {tuple(direction.shape)}; the directions of {self.name} have {want}")
         self.directions.update({name: direction.to(self.device) for name, direction in found.items()})
+        self.left = {name: shares for name, shares in self.left.items() if name not in found}  # that was of another direction
         return list(found)
 
     def range_of(self, direction):
@@ -253,8 +254,9 @@ def load(name, device=None):
         or (named(settings["segmenter"], device) if "segmenter" in settings else None),
         {}, strengths, settings.get("tau", 0.225), settings.get("steps", 200), Weights(**settings.get("weights", {})),
         settings.get("learning_rate", 0.05), folder, start=settings.get("start"),
-        encoder_tau=settings.get("encoder_tau"), left=settings.get("left", {}))
+        encoder_tau=settings.get("encoder_tau"))
     found = _load(folder, "directions", domain.add_directions) or []
+    domain.left = settings.get("left", {})
     domain.directions = {name: domain.directions[name] for name in sorted(found, key=[*strengths, *found].index)}  # as listed there
     return domain
 

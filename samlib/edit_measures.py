@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from samlib.directions import allowed_in, progress, read, sample_w
+from samlib.domains import WORKS
 from samlib.metrics import kid
 from samlib.scenes import SEGMENTS
-from samlib.training.edits import EDITS, change_asked
+from samlib.training.edits import CONCERNED, EDITS, change_asked
 from samlib.training.factors import FactorRegressor
-from samlib.training.measures import CONCERNED
 
 
 def regressor_of(domain) -> FactorRegressor | None:
@@ -98,6 +98,6 @@ def _left_of_pictures(domain, w: Tensor, step: Tensor, spaces=None) -> dict[str,
     return {name: float(along(whole_edit(domain, w_plus, rows), whole).mean()) if rows.any() else 0.0 for name, rows in late.items()}
 
 
-def works_in(left: dict[str, dict[str, float]], least: float = 0.5) -> dict[str, list[bool]]:
+def works_in(left: dict[str, dict[str, float]], least: float = WORKS) -> dict[str, list[bool]]:
     """direction -> for each space, whether it leaves at least the share `least` of the edit: the ticks of Table 3."""
     return {name: [share >= least for share in row.values()] for name, row in left.items()}

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from samlib import baselines, encode, figures, kept, paths, scenes
+from samlib import figures, kept, methods, paths, scenes
 from samlib.images import read_image, to_square
 from samlib.inversion import Inversion
 
@@ -80,7 +80,8 @@ def inverted(domain, images, method="sam", *, batch=16, compute=True, holes=Fals
             begun = clock()
             found = domain.invert(images[part], method, progress=progress, **kept.rows(options, part, len(images)))
             done = max(map(len, found.losses.values()), default=0)
-            if done < _steps(domain, method, options.get("steps")):
+            steps = options.get("steps")
+            if done < methods.steps_in_all(method, domain.steps if steps is None else steps):
                 raise KeyboardInterrupt(f"{method} was stopped after {done} steps")  # an early result is not kept
             seconds = (clock() - begun) / len(part)
             for place, one in zip(part, found):
@@ -142,14 +143,6 @@ def plain(value):
     if hasattr(value, "__dataclass_fields__"):
         return plain(asdict(value))
     return value if value is None or isinstance(value, bool | int | str) else str(value)
-
-
-def _steps(domain, method, steps=None):
-    """The length of the longest history of an inversion that was not stopped."""
-    if method in encode.ENCODERS:
-        return 0
-    steps = domain.steps if steps is None else steps
-    return steps + baselines.tuning_steps_for(steps) if method == "pti" else steps
 
 
 def _clock(domain):

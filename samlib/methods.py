@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from samlib import encode as encoders
+from samlib.baselines import tuning_steps_for
 
 # Wulff and Torralba (the paper's [59]) lean on the Gaussian prior of w_hat, which elsewhere only keeps w from straying, and
 # have no penalty on the spread of the rows.
@@ -33,6 +34,13 @@ W_ONLY = ("pti", "e4e", "restyle-psp", "restyle-e4e")
 def options(method, weights) -> dict:
     """What `method` changes of the call to `optimize`, given the `weights` of a domain."""
     return METHODS.get(method, _as_it_is)(weights)
+
+
+def steps_in_all(method, steps: int) -> int:
+    """The length of the longest history of an inversion that was not stopped; PTI tunes after its `steps`, an encoder has none."""
+    if method in encoders.ENCODERS:
+        return 0
+    return steps + tuning_steps_for(steps) if method == "pti" else steps
 
 
 def names(spaces) -> tuple[str, ...]:

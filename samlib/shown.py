@@ -9,7 +9,7 @@ from samlib import edit_measures, scenes
 from samlib.domains import Domain, domains, load
 from samlib.perceptual import Metric
 from samlib.published import CATEGORIES
-from samlib.training.measures import CONCERNED
+from samlib.training.edits import CONCERNED
 
 
 def subjects(name: str = "", device=None) -> dict[str, Domain]:

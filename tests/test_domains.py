@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 import samlib
 from samlib import domain_files, layer_map, paths
@@ -156,10 +157,13 @@ def test_directions_come_in_the_order_of_the_description(tiny, tiny_folder, tmp_
     assert list(samlib.load(folder, "cpu").directions) == ["wheels", "colour", "size", "trees"]
 
 
-def test_an_edit_works_where_half_of_it_is_left_or_else_where_it_has_rows(tiny):
+def test_an_edit_works_where_half_of_it_is_left_or_else_where_it_has_rows(tiny, tmp_path):
     assert tiny.works("size") == [True, False, False]  # its rows end before those that F4 leaves
     tiny.left = {"size": {"W+": 1.0, "F4": 0.5, "F6": 0.49}}
     assert tiny.works("size") == [True, True, False]
+    save_file({"size": torch.ones(10, 16)}, tmp_path / "own.safetensors")
+    tiny.add_directions(tmp_path / "own.safetensors")  # of which nothing was measured
+    assert tiny.works("size") == [True, True, True]
 
 
 def test_names_that_are_not_known_are_answered_with_those_that_are(tiny, images):

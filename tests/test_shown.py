@@ -7,9 +7,8 @@ import pytest
 import torch
 
 from samlib import edit_measures, paths, published, scenes, shown
-from samlib.training.edits import EDITS
+from samlib.training.edits import CONCERNED, EDITS
 from samlib.training.factors import FactorRegressor
-from samlib.training.measures import CONCERNED
 
 PAPER = sorted([*(paths.NOTEBOOKS / "figures").glob("*.ipynb"), *(paths.NOTEBOOKS / "tables").glob("*.ipynb")])
 

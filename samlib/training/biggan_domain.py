@@ -6,6 +6,7 @@ A stage writes its files into the output folder when it is done; what is there i
 GPUs under torchrun; `inversions` takes a part of the images, so that several GPUs can share it.
 """
 
+import argparse
 import functools
 import os
 import time
@@ -14,7 +15,7 @@ import torch
 from torch import distributed
 
 from .. import directions as find
-from ..arguments import file, known, parameter, positive
+from ..arguments import known
 from ..checkpoints import load_generator, save_tensors
 from ..classifier import SceneClassifier
 from ..invertibility import InvertibilityPredictor
@@ -26,12 +27,12 @@ from ..segmenters import SceneSegmenter, Tidy
 from . import biggan, threshold
 from .biggan_evaluate import evaluate_stage
 from .biggan_scenes import scene_data, scene_lesson
-from .category import GAN_SEED, INVERSION_SEED, NETWORK_SEED, TEST_SEED, changed, scenes, train_predictor_stage, write_json
+from .category import GAN_SEED, INVERSION_SEED, NETWORK_SEED, TEST_SEED, scenes, train_predictor_stage, write_json
 from .classifier import evaluate_classifier, train_classifier
 from .factors import FactorRegressor, evaluate_factors, train_factors
 from .predictor import inversion_dataset, load_inversions
 from .segmenter import evaluate_segmenter, train_segmenter
-from .stages import run_stages
+from .stages import add_options, parse, run_stages
 
 PROFILES = {
     # Not run as a whole yet; every stage ran on an H200 with smaller numbers.
@@ -195,28 +196,12 @@ def train(out, stages=tuple(STAGES), profile: str | dict = "full", classes=None,
 
 
 def main(arguments=None):
-    import argparse
-
     parser = argparse.ArgumentParser(prog="python -m samlib.training.biggan_domain", description=__doc__.split("\n")[0])
-    parser.add_argument("stages", nargs="*", default=list(STAGES))
-    parser.add_argument("--out", required=True)
-    parser.add_argument("--profile", default="full", choices=list(PROFILES))
+    add_options(parser, STAGES, PROFILES)
     parser.add_argument("--classes", nargs="+", help="of samlib.scenes.classes; all there are")
-    parser.add_argument("--seconds", type=float, default=float("inf"), help="of the GAN's training")
-    parser.add_argument("--gan", nargs="+", action="extend", default=[], type=parameter, metavar="NAME=VALUE",
-                        help="settings of the GAN to change")
-    parser.add_argument("--set", nargs="+", action="extend", default=[], type=parameter, metavar="NAME=VALUE",
-                        help="numbers of the profile to change")
-    parser.add_argument("--generator", dest="start", type=file, help="file of a generator to begin with, past the lesson")
     parser.add_argument("--done", type=float, help="share of the GAN's training that counts as over, instead of what its checkpoint says")
-    parser.add_argument("--part", type=int, default=0)
-    parser.add_argument("--parts", type=positive, default=1)
-    a = parser.parse_args(arguments)
-    known(parser, "stage", a.stages, STAGES)
-    if not 0 <= a.part < a.parts:
-        parser.error(f"no part {a.part} of {a.parts}; the first is 0, the last {a.parts - 1}")
+    a, profile = parse(parser, arguments, STAGES, PROFILES)
     known(parser, "class", a.classes or (), names())
-    profile = changed(PROFILES[a.profile], parser, a.gan, a.set)
     train(a.out, a.stages, profile, a.classes, seconds=a.seconds, done=a.done, start=a.start, part=a.part, parts=a.parts)
 
 

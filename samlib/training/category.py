@@ -6,10 +6,10 @@ A stage writes its files into the output folder when it is done; what is there i
 GPUs under torchrun; `inversions` takes a part of the images, so that several GPUs can share it.
 """
 
+import argparse
 import json
 import os
 import time
-from dataclasses import asdict, replace
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -18,7 +18,6 @@ from tqdm.auto import tqdm
 
 from .. import directions as find
 from .. import paths
-from ..arguments import file, known, parameter, positive
 from ..checkpoints import load_generator, save_tensors
 from ..known_codes import w_of
 from ..metrics import ImageFeatures, factor_spread, kid
@@ -33,7 +32,7 @@ from .factors import FactorRegressor, evaluate_factors, train_factors
 from .loop import as_uint8, predict
 from .predictor import evaluate_predictor, first_errors, inversion_dataset, load_inversions, train_predictor
 from .segmenter import evaluate_segmenter, train_segmenter
-from .stages import run_stages
+from .stages import add_options, parse, run_stages
 
 SHARD = 1000  # scenes that are kept in one file
 GAN_SEED, NETWORK_SEED, INVERSION_SEED, TEST_SEED = 0, 1, 2, 3  # of the scenes: no stage is measured on what it saw
@@ -256,41 +255,12 @@ def train(category: str, out, stages=tuple(STAGES), profile: str | dict = "full"
     run_stages(stages, STAGES, category, out, PROFILES[profile] if isinstance(profile, str) else profile, device, takes, options)
 
 
-def changed(profile: dict, parser, gan: list[tuple], numbers: list[tuple]) -> dict:
-    """`profile` with what --gan and --set say, (name, value) each; a mistake in them is an error of the command line."""
-    for kind, pairs, there in (("setting", numbers, profile), ("setting of the GAN", gan, asdict(profile["gan"]))):
-        known(parser, kind, dict(pairs), there)
-        for name, value in pairs:
-            if isinstance(value, str) != isinstance(there[name], str):
-                parser.error(f"{name}={value}: want something like {there[name]}")
-    try:
-        return profile | dict(numbers) | {"gan": replace(profile["gan"], **dict(gan))}
-    except ValueError as error:
-        parser.error(str(error))
-
-
 def main(arguments=None):
-    import argparse
-
     parser = argparse.ArgumentParser(prog="python -m samlib.training.category", description=__doc__.split("\n")[0])
     parser.add_argument("category", choices=list(SEGMENTS))
-    parser.add_argument("stages", nargs="*", default=list(STAGES))
-    parser.add_argument("--out", required=True)
-    parser.add_argument("--profile", default="full", choices=list(PROFILES))
-    parser.add_argument("--seconds", type=float, default=float("inf"), help="of the GAN's training")
-    parser.add_argument("--gan", nargs="+", action="extend", default=[], type=parameter, metavar="NAME=VALUE",
-                        help="settings of the GAN to change, such as judges=stylegan2")
-    parser.add_argument("--set", nargs="+", action="extend", default=[], type=parameter, metavar="NAME=VALUE",
-                        help="numbers of the profile to change, such as scenes=20000")
-    parser.add_argument("--generator", dest="start", type=file, help="generator to begin with")
-    parser.add_argument("--warm", type=float, default=1.0, help="share of the warm-up that it counts for")
-    parser.add_argument("--part", type=int, default=0)
-    parser.add_argument("--parts", type=positive, default=1)
-    a = parser.parse_args(arguments)
-    known(parser, "stage", a.stages, STAGES)
-    if not 0 <= a.part < a.parts:
-        parser.error(f"no part {a.part} of {a.parts}; the first is 0, the last {a.parts - 1}")
-    profile = changed(PROFILES[a.profile], parser, a.gan, a.set)
+    add_options(parser, STAGES, PROFILES)
+    parser.add_argument("--warm", type=float, default=1.0, help="share of the warm-up that the --generator counts for")
+    a, profile = parse(parser, arguments, STAGES, PROFILES)
     train(a.category, a.out, a.stages, profile, seconds=a.seconds, start=a.start, warm=a.warm, part=a.part, parts=a.parts)
 
 

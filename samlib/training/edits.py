@@ -1,4 +1,5 @@
-"""What each edit of the built-in categories asks of the factors of a scene; Table 3's four of each category come first."""
+"""What each edit of the built-in categories asks of the factors of a scene, and which parts of it the edit is about; Table 3's four of each
+category come first."""
 
 import torch
 
@@ -17,6 +18,14 @@ EDITS = {
 # Factors that others determine, or that hardly show: no direction has to leave them alone.
 DEPENDENT = {"cars": ("lightness", "distance", "front"), "horses": ("distance", "front"),
              "cats": ("head_turn", "lightness", "pupil"), "faces": ("distance", "redness", "contrast")}
+# Classes that an edit is about; those of None are for all the edits without an entry.
+CONCERNED = {"cars": {"trees": ("tree",), "buildings": ("building",), None: ("car", "window", "wheel")},
+             "faces": {"hair_length": ("hair",), "blond": ("hair", "brows"), "glasses": ("glasses", "eyes", "brows", "skin"),
+                       None: ("skin", "eyes", "brows", "mouth", "hair", "ears", "neck")},
+             "cats": {"eye_size": ("eye",), "red_nose": ("nose", "mouth"), "ear_size": ("ear",),
+                      None: ("body", "leg", "tail", "head", "ear", "eye", "nose", "mouth")},
+             "horses": {"trees": ("tree",), "saddle": ("horse", "saddle"), "mane": ("mane", "horse"),
+                        None: ("horse", "head", "mane", "saddle")}}
 
 
 def change_asked(category, name, factors):

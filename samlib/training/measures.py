@@ -7,14 +7,16 @@ from dataclasses import replace
 import torch
 import torch.nn.functional as F
 
+from .. import edit_measures
 from .. import layer_map as maps
 from ..directions import allowed_in, progress, sample_w
+from ..domains import WORKS
 from ..edit import edit
 from ..figures import grid, layer_map_image, names_of, save, shares
 from ..metrics import psnr
 from ..objective import WStatistics, total
 from ..optimize import optimize
-from ..scenes import SEGMENTS
+from ..qualitative import legend
 from .category import save_grid
 from .edits import EDITS, change_asked
 from .factors import FactorRegressor
@@ -24,17 +26,8 @@ KINDS = ("challenging", "ordinary")
 PAPER_TAU = 0.225
 GAIN, RATIO = 4.0, 0.7  # SAM over W+ on challenging scenes: dB of PSNR at least, and LPIPS at most
 STRENGTH = 2.0  # of the edits, in standard deviations of the factor
-ALLOWED = 0.5  # share of an edit that a space has to leave for Table 3 to tick it
 ROOM = 24 / 256  # of the side: how far from its segment an edit may move an outline
 SMALLEST = 0.002  # share of an image below which nobody sees the segment that an edit is about
-# Classes that an edit is about; those of None are for all the edits without an entry.
-CONCERNED = {"cars": {"trees": ("tree",), "buildings": ("building",), None: ("car", "window", "wheel")},
-             "faces": {"hair_length": ("hair",), "blond": ("hair", "brows"), "glasses": ("glasses", "eyes", "brows", "skin"),
-                       None: ("skin", "eyes", "brows", "mouth", "hair", "ears", "neck")},
-             "cats": {"eye_size": ("eye",), "red_nose": ("nose", "mouth"), "ear_size": ("ear",),
-                      None: ("body", "leg", "tail", "head", "ear", "eye", "nose", "mouth")},
-             "horses": {"trees": ("tree",), "saddle": ("horse", "saddle"), "mane": ("mane", "horse"),
-                        None: ("horse", "head", "mane", "saddle")}}
 
 
 def invert(domain, images, layer_map, steps, **options):
@@ -127,9 +120,7 @@ def choose_tau(run, result, write):
 
 def concerned(run, name):
     """Where the true segment of an edit is: (N, R, R) bool, of the challenging scenes."""
-    classes = CONCERNED[run.category].get(name, CONCERNED[run.category][None])
-    segments = run.scenes("challenging")[1]
-    return torch.isin(segments, segments.new_tensor([SEGMENTS[run.category].index(c) for c in classes]))
+    return edit_measures.concerned(run.category, name, run.scenes("challenging")[1])
 
 
 @torch.inference_mode()
@@ -160,7 +151,7 @@ def edits(run, result, write):
         region = concerned(run, name)
         asked = change_asked(run.category, name, regressor.names).to(run.domain.device)
         spaces = allowed_in(run.domain.generator, regressor, sample_w(run.domain.generator, 64), direction, asked)
-        permits = torch.tensor([share >= ALLOWED for share in spaces.values()], device=run.domain.device)[layer_map]
+        permits = torch.tensor([share >= WORKS for share in spaces.values()], device=run.domain.device)[layer_map]
         allowed = (inside(permits.float(), region) > 0.5) & (region.flatten(1).float().mean(1) > SMALLEST)
         room = allowed & (inside(permits.float(), grown(region)) > 0.8)  # what is around it makes way, too
         row = result[name] = {"images": int(allowed.sum()), "with_room": int(room.sum()), "spaces": spaces}
@@ -188,8 +179,6 @@ def strip(run, rows, pictures, first, tau, name):
 
 def pictures(run, result, write):
     """Input, layer map, every single space, SAM: a row for each of eight challenging scenes, with titles and the spaces' colours."""
-    from ..qualitative import legend  # which reads CONCERNED from here
-
     tau, some, spaces = run.tau or run.domain.tau, slice(8), run.domain.spaces
     columns = {"input": run.scenes("challenging")[0][some],
                "layer map": layer_map_image(run.layer_map("challenging", tau)[some], spaces),
