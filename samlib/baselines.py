@@ -6,7 +6,6 @@ of its published code. The other baselines are calls of `optimize` (w, w+, gauss
     image -> pivot w -> the synthesis network is tuned until the pivot forms the image -> Inversion
 """
 
-import copy
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
@@ -33,53 +32,53 @@ class Locality:
     lpips: float = 0.1
     distance: float = 1.0
 
-    def loss(self, generator, tuned, pivot: Tensor, metric, random: torch.Generator, size: int) -> Tensor:
-        """A scalar at one random w; pivot (1, L, D). 0 where the two generators are the same."""
+    def loss(self, generator, weights: dict[str, Tensor], pivot: Tensor, metric, random: torch.Generator, size: int) -> Tensor:
+        """One value for each of n images (n,), at one random w; their weights, name -> (n, ...), and pivots (n, L, D). 0 where the
+        weights are the generator's own."""
         with torch.no_grad():
             z = torch.randn(64, generator.z_dim, generator=random).to(pivot)
             w = generator.mapping(z)
             alpha = self.distance * (w[:, 0] - generator.w_avg).norm(dim=1).mean()
             step = w[:1] - pivot
             near = pivot + alpha * step / step[:, :1].norm(dim=2, keepdim=True).clamp(min=1e-8)
-            before = form(generator, near, size)
-        after = form(tuned, near, size)
-        value = self.l2 * (after - before).square().mean()
+            before = at_size(generator.synthesis(near, noise="none").clamp(-1, 1), size)
+        after = at_size(form_each(generator, weights, near, "none").clamp(-1, 1), size)
+        value = self.l2 * (after - before).square().mean((1, 2, 3))
         if self.lpips:
-            value = value + self.lpips * metric.distance(metric.features(before), metric.features(after)).sum()
+            value = value + self.lpips * metric.distance(metric.features(before), metric.features(after))
         return value
 
 
 def pti(generator, images: Tensor, masks: dict, metric, *, steps: int = PIVOT_STEPS, tuning_steps: int | None = None,
         tuning_rate: float = 3e-4, locality: Locality = Locality(), seed: int = 0, progress: bool = True,  # noqa: B008 (frozen)
-        valid: Tensor | None = None, precision: torch.dtype | None = None, **options) -> Inversion:
+        valid: Tensor | None = None, precision: torch.dtype | None = None, compiled: bool = False, **options) -> Inversion:
     """Invert images (N, 3, R, R) in [-1, 1], each with a generator of its own, which `Inversion.tuned` holds.
 
     masks         {}: PTI knows W alone.
     steps         of the search for the pivot, which is `optimize` in W with `options`.
     tuning_steps  of the tuning; None: 350 where the pivot has 450, as published, and in proportion.
-    tuning_rate   of Adam. valid: see `optimize`.
+    tuning_rate   of Adam. valid, precision: see `optimize`, as for compiled, which is of the pivot alone.
     The history of l2 and lpips is that of the pivot, then that of the tuning. Ctrl-C ends all that is left to do.
     """
     if any(mask.any() for mask in masks.values()):
         raise ValueError("PTI inverts in W alone; leave the masks of feature spaces out")
     options["shared_w"] = True
     pivot = optimize(generator, images, {}, metric, steps=steps, seed=seed, valid=valid, progress=progress,
-                     precision=precision, **options)
+                     precision=precision, compiled=compiled, **options)
     stopped = max(map(len, pivot.losses.values()), default=0) < steps
-    count = 0 if stopped else tuning_steps_for(steps) if tuning_steps is None else tuning_steps
-    size = options.get("loss_size")
-    bar = tqdm(total=count * len(pivot), desc="tuning", disable=not progress or not count)
-    runs, left = [], count
+    left = count = 0 if stopped else tuning_steps_for(steps) if tuning_steps is None else tuning_steps
+    bar, runs, some = tqdm(total=count * len(pivot), desc="tuning", disable=not progress or not count), [], together(generator)
     with torch.inference_mode(False), torch.enable_grad():
-        for i, one in enumerate(pivot):
-            runs.append(tune(generator, one, metric, left, tuning_rate, locality, seed, size,
-                             None if valid is None else valid[i:i + 1], precision, bar))
+        for i in range(0, len(pivot), some):
+            part = pivot[i:i + some]
+            runs.append(tune(generator, part, metric, left, tuning_rate, locality, seed, options.get("loss_size"),
+                             None if valid is None else valid[i:i + some], precision, bar))
             left = count if len(runs[-1][1]["l2"]) == count else 0  # stopped: the other images keep the generator as it is
     bar.close()
     done = min(len(history["l2"]) for _, history in runs)
     losses = {name: torch.cat([pivot.losses[name], *([torch.cat([h[name][:done] for _, h in runs], 1)] if done else [])])
               if name in ("l2", "lpips") else history for name, history in pivot.losses.items()}
-    tuned = {name: torch.stack([changes[name] for changes, _ in runs]) for name in runs[0][0]}
+    tuned = {name: torch.cat([changes[name] for changes, _ in runs]) for name in runs[0][0]}
     found = replace(pivot, tuned=tuned, losses=losses)
     with torch.no_grad():  # by what the record holds, so that whoever forms it again gets the same
         formed = [g.synthesis(found.w_plus[part], noise=found.noise).clamp(-1, 1) for g, part in found.generators(generator)]
@@ -91,37 +90,60 @@ def tuning_steps_for(steps: int) -> int:
     return round(steps * TUNING_STEPS / PIVOT_STEPS)
 
 
+def together(generator) -> int:
+    """How many images are tuned at once: one on a CPU, where more are not faster; on a GPU as many as 16 GB hold at 256 px."""
+    return max(1, 50 * 256**2 // generator.resolution**2) if generator.w_avg.is_cuda else 1
+
+
 def tune(generator, pivot: Inversion, metric, steps, rate, locality, seed, size, valid=None, precision=None, bar=None):
-    """Fine-tune a copy of the synthesis network to one image -> (name of a weight -> its change in 16 bits, losses (steps, 1)).
+    """Fine-tune a copy of the synthesis network to each image -> (name of a weight -> its changes (n, ...) in 16 bits, losses
+    (steps, n)).
 
     size: of the loss, None: that of `Reconstruction`; what shall stay as it is, is compared at the first of these.
     Ctrl-C ends it early with what has been reached."""
-    tuned = copy.deepcopy(generator).requires_grad_(False)
-    weights = dict(tuned.synthesis_network.named_parameters())
+    old = {name: weight.detach() for name, weight in generator.synthesis_network.named_parameters()}
+    weights = {name: weight.repeat(len(pivot), *[1] * weight.ndim).requires_grad_() for name, weight in old.items()}
     reconstruction, w_plus = Reconstruction(pivot.inputs.clone(), Weights(), metric, valid, size), pivot.w_plus.clone()
-    adam = torch.optim.Adam([weight.requires_grad_() for weight in weights.values()], rate, fused=w_plus.is_cuda)
+    adam = torch.optim.Adam(weights.values(), rate, fused=w_plus.is_cuda)
     random = torch.Generator().manual_seed(seed)
     history = {"l2": [], "lpips": []}
     try:
         for step in range(steps):
             with torch.autocast(w_plus.device.type, precision) if precision else nullcontext():
-                terms = reconstruction(Clamp.apply(tuned.synthesis(w_plus, noise=pivot.noise)), (step + 0.5) / steps)
-                loss = (terms["l2"] + terms["lpips"]).sum()
+                terms = reconstruction(Clamp.apply(form_each(generator, weights, w_plus, pivot.noise)), (step + 0.5) / steps)
+                loss = terms["l2"] + terms["lpips"]
                 if locality.l2 or locality.lpips:
-                    loss = loss + locality.loss(generator, tuned, w_plus, metric, random, reconstruction.sizes["lpips"][0])
+                    loss = loss + locality.loss(generator, weights, w_plus, metric, random, reconstruction.sizes["lpips"][0])
             adam.zero_grad()
-            loss.backward()
+            loss.sum().backward()  # no image knows of another
             adam.step()
             for name, values in history.items():
                 values.append(terms[name].detach())
             if bar is not None:
-                bar.update()
+                bar.update(len(pivot))
     except KeyboardInterrupt:
         pass
-    old = dict(generator.synthesis_network.named_parameters())
-    changes = {name: (weight.detach() - old[name].detach()).half() for name, weight in weights.items()}
-    return changes, {name: torch.stack(values).cpu() if values else torch.zeros(0, 1) for name, values in history.items()}
+    changes = {name: (weight.detach() - old[name]).half() for name, weight in weights.items()}
+    return changes, {name: torch.stack(values).cpu() if values else torch.zeros(0, len(pivot)) for name, values in history.items()}
 
 
-def form(generator, w_plus: Tensor, size: int) -> Tensor:
-    return at_size(generator.synthesis(w_plus, noise="none").clamp(-1, 1), size)
+class Synthesis(torch.nn.Module):
+    """The call `synthesis` of a generator as a module's own, which is what torch.func calls with other weights."""
+
+    def __init__(self, generator):
+        super().__init__()
+        self.generator = generator
+
+    def forward(self, w_plus: Tensor, noise: str) -> Tensor:
+        return self.generator.synthesis(w_plus, noise=noise)
+
+
+def form_each(generator, weights: dict[str, Tensor], w_plus: Tensor, noise: str) -> Tensor:
+    """Images (n, 3, R, R) of w+ (n, L, D), each by weights of its own: name of a weight of the synthesis network -> (n, ...)."""
+    network = Synthesis(generator)
+
+    def one(weights, w_plus):
+        named = {f"generator.synthesis_network.{name}": weight for name, weight in weights.items()}
+        return torch.func.functional_call(network, named, (w_plus[None], noise))[0]
+
+    return torch.vmap(one)(weights, w_plus)

@@ -83,7 +83,7 @@ class Domain:
         return methods.names(self.spaces)
 
     def invert(self, images, method="sam", *, tau=None, steps=None, layer_map=None, start=None, valid=None, classes=None,
-               seed=0, progress=True, callback=None):
+               seed=0, progress=True, callback=None, precision=None, compiled=False):
         """Invert images (N, 3, H, W) in [-1, 1] -> Inversion of n images, each with its own masks.
 
         Images that are no squares are padded to one by repeating their border, those of another size resized. The padding,
@@ -97,6 +97,7 @@ class Domain:
         valid      (N, 1, R, R), 1 where images that are squares already have not been padded.
         classes    of a BigGAN: names or ids, one or for each image; None: what its classifier says.
         callback   called as callback(step, images) now and then, for a preview. Ctrl-C ends early with what there is.
+        precision, compiled  of `optimize`: what pays on a GPU, for many images. Encoders do without.
         """
         if method not in self.methods:
             raise ValueError(f"no method {method!r}; there are {', '.join(self.methods)}")
@@ -127,7 +128,7 @@ class Domain:
         options |= self.begin_at(start or methods.STARTS.get(method, self.start), images, record["layer_map"], masks)
         run = pti if method == "pti" else optimize
         inversion = run(generator, images, masks, self.metric, steps=self.steps if steps is None else steps, seed=seed,
-                        valid=valid, progress=progress, callback=callback, **options)
+                        valid=valid, progress=progress, callback=callback, precision=precision, compiled=compiled, **options)
         return replace(inversion, **record)
 
     def tau_of(self, method) -> float:

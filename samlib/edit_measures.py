@@ -25,10 +25,12 @@ def along(change: Tensor, way: Tensor) -> Tensor:
     return (change * way).sum((1, 2, 3)) / way.square().sum((1, 2, 3)).clamp(min=1e-12)
 
 
-def whole_edit(domain, w_plus: Tensor, step: Tensor) -> Tensor:
+def whole_edit(domain, w_plus: Tensor, step: Tensor, batch: int = 32) -> Tensor:
     """What `step` (L, D) in all its rows changes of the pictures of w_plus (N, L, D) alone, no features changed."""
-    before, after = (domain.generator.synthesis(w, noise="none").clamp(-1, 1) for w in (w_plus, w_plus + step))
-    return after - before
+    def formed(w):
+        return torch.cat([domain.generator.synthesis(part, noise="none").clamp(-1, 1) for part in w.split(batch)])
+
+    return formed(w_plus + step) - formed(w_plus)
 
 
 def concerned(category: str, direction: str, segments: Tensor) -> Tensor:
@@ -38,12 +40,21 @@ def concerned(category: str, direction: str, segments: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def effect(domain, regressor, inversion, direction: str, strength: float, segments: Tensor | None = None) -> dict[str, Tensor]:
-    """One edit at one strength: `images` (N, 3, R, R), `change` (N,), and with the true segments `rest` (N,).
+def effect(domain, regressor, inversion, direction: str, strength: float, segments: Tensor | None = None,
+           batch: int = 32) -> dict[str, Tensor]:
+    """One edit at one strength, of `batch` images at a time: `images` (N, 3, R, R), `change` (N,), and with the true segments `rest` (N,).
 
     change  1 where the factors moved as far as the direction promises at this strength, 0 where they did not.
     rest    mean absolute change of the pixels outside of what the direction is about, in units of [-1, 1].
     """
+    parts = [slice(i, i + batch) for i in range(0, len(inversion), batch)]
+    true = [None if segments is None else segments[part] for part in parts]
+    found = [_effect(domain, regressor, inversion[part], direction, strength, its) for part, its in zip(parts, true)]
+    return {name: torch.cat([one[name] for one in found]) for name in found[0]}
+
+
+def _effect(domain, regressor, inversion, direction, strength, segments):
+    """`effect` of as many images as can be edited at once."""
     images = domain.edit(inversion, {direction: strength})
     if regressor is None:
         change = along(images - inversion.images, whole_edit(domain, inversion.w_plus, strength * domain.directions[direction]))

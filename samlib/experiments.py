@@ -17,8 +17,10 @@ from torch import Tensor
 from samlib import figures, kept, methods, paths, scenes
 from samlib.images import read_image, to_square
 from samlib.inversion import Inversion
+from samlib.scenes import classes
 
 HELD_OUT = 100  # added to a notebook's seed: the trainings drew their scenes from seeds 0 to 4
+COMPILE_FROM = 50_000  # steps of single images: on a GPU compiling costs about as much time as it spares these
 STARTED = time.perf_counter(), time.process_time()  # of this process, so of the notebook
 
 
@@ -41,14 +43,19 @@ class Inputs:
 def inputs(domain, kind="challenging", count=1, seed=0, first=0) -> Inputs:
     """`count` images for a domain, from the `first` on, the same for the same seed, and none that a training saw.
 
-    kind  "challenging" or "ordinary": scenes of a built-in category; anything else: a folder of images, in the order of names.
+    kind  "challenging" or "ordinary": scenes of a built-in category, or of the classes of a generator in turn; anything else: a
+          folder of images, in the order of names.
     """
     size, indices = domain.generator.resolution, range(first, first + count)
     if kind in ("challenging", "ordinary"):
-        if domain.name not in scenes.FACTORS:
+        how = dict(seed=HELD_OUT + seed, indices=indices, size=size, challenging=kind == "challenging", device=domain.device)
+        names = getattr(domain.generator, "names", None) or ()
+        if domain.name in scenes.FACTORS:
+            drawn = scenes.render(domain.name, **how)
+        elif names and {*names} <= {*classes.names()}:
+            drawn = classes.in_turn(names, **how)
+        else:
             raise ValueError(f"{kind} scenes are there for {', '.join(scenes.FACTORS)}, not for {domain.name!r}; name a folder of images")
-        drawn = scenes.render(domain.name, seed=HELD_OUT + seed, indices=indices, size=size, challenging=kind == "challenging",
-                              device=domain.device)
         return Inputs(drawn.images.clone(), tuple(f"{kind}-{seed}-{i}" for i in indices), drawn.segments, drawn.factors)
     folder = Path(kind)
     files = sorted(path for path in folder.glob("*") if path.is_file() and not path.name.startswith("."))
@@ -64,37 +71,44 @@ def missing(domain, images, method="sam", **options) -> list[int]:
     return [i for i, key in enumerate(kept.keys(domain, images, method, options)) if not kept.file_of(key).is_file()]
 
 
-def inverted(domain, images, method="sam", *, batch=16, compute=True, holes=False, progress=False, **options) -> Inversion:
+def inverted(domain, images, method="sam", *, batch=None, compute=True, holes=False, progress=False, **options) -> Inversion:
     """`domain.invert(images, method, **options)`, each image kept on disk, so that it is made once and shared by all notebooks.
 
-    Images are made `batch` at a time and written one by one under a temporary name first: killed anywhere and called
-    again, the result is the same. A batch that fails is noted with its traceback in `kept.failures()`, the others go on,
-    and in the end one RuntimeError says how many are missing.
+    Images are made `batch` at a time (None: as many as suit the device), on a GPU in 16 bits and, where there are enough of them,
+    compiled. They are written one by one under a temporary name first: killed anywhere and called again, the result is the
+    same. A batch that fails is noted with its traceback in `kept.failures()`, the others go on, and in the end one RuntimeError
+    says how many are missing.
     options  those of Domain.invert; what has the images first, such as layer_map (N, R, R), is cut up with them.
     compute  False only reads. holes=True gives what there is, in order, without the missing (`missing` says which).
     """
-    keys = kept.keys(domain, images, method, options)
-    for part in _batches([i for i, key in enumerate(keys) if not kept.file_of(key).is_file()] if compute else [], batch):
+    keys, batch = kept.keys(domain, images, method, options), batch or _batch_of(domain)
+    steps = domain.steps if options.get("steps") is None else options["steps"]
+    todo = [i for i, key in enumerate(keys) if not kept.file_of(key).is_file()] if compute else []
+    pays = domain.device.type == "cuda" and len(todo) * methods.steps_in_all(method, steps) >= COMPILE_FROM
+    for part in _batches(todo, batch):
         try:
+            call = {**kept.rows(options, part, len(images)), "progress": progress, "precision": kept.precision_of(domain),
+                    "compiled": pays and len(part) == batch}
+            if call["compiled"] and part == todo[:batch]:
+                domain.invert(images[part], method, **{**call, "steps": 4})  # all shapes, so that compiling is not in the time below
             clock = _clock(domain)
             begun = clock()
-            found = domain.invert(images[part], method, progress=progress, **kept.rows(options, part, len(images)))
+            found = domain.invert(images[part], method, **call)
             done = max(map(len, found.losses.values()), default=0)
-            steps = options.get("steps")
-            if done < methods.steps_in_all(method, domain.steps if steps is None else steps):
+            if done < methods.steps_in_all(method, steps):
                 raise KeyboardInterrupt(f"{method} was stopped after {done} steps")  # an early result is not kept
             seconds = (clock() - begun) / len(part)
-            for place, one in zip(part, found):
+            for place, one in zip(part, found.to("cpu")):
                 kept.write(keys[place], one, {"method": method, "domain": domain.name, "seconds": seconds})
         except Exception as error:
             with open(kept.failures(), "a") as file:
                 row = {"domain": domain.name, "method": method, "keys": [keys[i] for i in part], "error": repr(error)}
                 file.write(json.dumps({**row, "traceback": traceback.format_exc()}) + "\n")
-    there = [key for key in keys if kept.file_of(key).is_file()]
+    there = [i for i, key in enumerate(keys) if kept.file_of(key).is_file()]
     if not there or (len(there) < len(keys) and not holes):
         raise RuntimeError(f"{len(keys) - len(there)} of {len(keys)} inversions by {method} are missing in {kept.folder()}"
                            + (f"; {_last_failure()}" if compute else "; run them first, or take what there is with holes=True"))
-    return kept.joined([Inversion.load(kept.file_of(key)) for key in there]).to(domain.device)
+    return kept.joined([kept.read(keys[i], images[i:i + 1]) for i in there]).to(domain.device)
 
 
 def seconds(domain, images, method="sam", **options) -> list[float]:
@@ -153,6 +167,13 @@ def _clock(domain):
         return time.perf_counter()
 
     return time.process_time if domain.device.type == "cpu" else read
+
+
+def _batch_of(domain) -> int:
+    """16 on a CPU; on a GPU 100 of 256 px, or as many pixels."""
+    if domain.device.type != "cuda":
+        return 16
+    return max(1, min(100, 100 * 256**2 // domain.generator.resolution**2))
 
 
 def _batches(indices, size):

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from samlib import encode, methods, paths
+from samlib.images import to_square
 from samlib.inversion import BATCHED, BY_NAME, Inversion
 from samlib.segmenters import Later
 
@@ -23,6 +24,8 @@ CODE = ("baselines", "biggan", "biggan_layers", "classifier", "domains", "encode
         "inversion", "invertibility", "irse", "layer_map", "methods", "objective", "official", "optimize", "perceptual", "precision",
         "predict", "segmenters", "segmenters_photos", "spaces", "stylegan2")
 SETTINGS = ("name", "tau", "steps", "weights", "learning_rate", "start", "aspect", "view")
+WHOLE = ("layer_map", "segments")  # numbers of spaces and of segments
+LARGE = ("images", "error_maps", *WHOLE)
 OF_A_PART = ("config", "name", "kind", "scale", "aspect", "truncation", "compute_dtype")  # what a module has beside its weights
 
 
@@ -42,13 +45,32 @@ def file_of(key: str) -> Path:
 
 
 def write(key: str, one: Inversion, note: dict) -> None:
-    """Write the inversion of one image, without the spaces that none of its masks uses, and the note beside it."""
+    """Write the inversion of one image, for `read`, and the note beside it.
+
+    Left out are the image itself, which whoever knows the key has, and the spaces that none of the masks uses; what is large has 16 bits.
+    """
     used = {name for name, mask in one.masks.items() if mask.any()}
-    one = Inversion(**{**vars(one), "masks": {k: v for k, v in one.masks.items() if k in used},
-                       "deltas": {k: v for k, v in one.deltas.items() if k in used}})
+    parts = {"masks": {k: v for k, v in one.masks.items() if k in used}, "inputs": None,
+             "deltas": {k: _in_16_bits(v) for k, v in one.deltas.items() if k in used}}
+    parts |= {name: _in_16_bits(getattr(one, name)) for name in LARGE if getattr(one, name) is not None}
     with paths.atomic_file(file_of(key).with_suffix(".json")) as temporary:
         temporary.write_text(json.dumps(note) + "\n")
-    one.save(file_of(key))  # last: an inversion that is there has its note
+    replace(one, **parts).save(file_of(key))  # last: an inversion that is there has its note
+
+
+def read(key: str, image: Tensor) -> Inversion:
+    """What `write` wrote of an image (1, 3, H, W), on the CPU, in the types that it had."""
+    one = Inversion.load(file_of(key))
+    whole = {name: getattr(one, name).long() for name in WHOLE if getattr(one, name) is not None}
+    inputs, _ = to_square(image.detach().to("cpu", torch.float32), one.images.shape[-1], "pad")  # as `Domain.invert` made them
+    return replace(one, inputs=inputs, **whole)
+
+
+def _in_16_bits(x: Tensor) -> Tensor:
+    """Rounded, or as it is where 16 bits cannot hold it."""
+    small = x.half() if x.is_floating_point() else x.short()
+    held = small.isfinite().all() if x.is_floating_point() else torch.equal(small.to(x), x)
+    return small if held else x
 
 
 def keys(domain, images: Tensor, method: str, options: dict) -> list[str]:
@@ -56,8 +78,13 @@ def keys(domain, images: Tensor, method: str, options: dict) -> list[str]:
     options = {name: value for name, value in options.items() if name not in ("progress", "callback")}
     options = {"tau": domain.tau_of(method), "steps": domain.steps} | {k: v for k, v in options.items() if v is not None}
     settings = repr([(name, getattr(domain, name)) for name in SETTINGS if name not in ("tau", "steps")])
-    shared = [settings, method, *parts_of(domain, method, options).values(), *map(code_digest, _code())]
+    shared = [settings, method, repr(precision_of(domain)), *parts_of(domain, method, options).values(), *map(code_digest, _code())]
     return [digest(*shared, of_tensor(images[i : i + 1]), of_options(rows(options, [i], len(images)))) for i in range(len(images))]
+
+
+def precision_of(domain) -> torch.dtype | None:
+    """In which kept inversions are computed: 16 bits on a GPU; None: as the weights are."""
+    return torch.bfloat16 if domain.device.type == "cuda" else None
 
 
 def rows(options: dict, part: list[int], count: int) -> dict:

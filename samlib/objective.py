@@ -29,20 +29,26 @@ class Weights:
     spread_power: int = 1
 
 
-def reconstruction_loss(x, x_hat, weights: Weights, metric=None, features=None, valid=None) -> dict[str, torch.Tensor]:
+def perceptual(metric, features, x_hat, valid=None) -> torch.Tensor:
+    """L_LPIPS (N,) of x_hat (N, 3, H, W) from an image whose `metric.features` are known."""
+    return metric.distance(features, metric.features(x_hat), **({} if valid is None else {"valid": valid}))
+
+
+def reconstruction_loss(x, x_hat, weights: Weights, metric=None, features=None, valid=None, distance=perceptual) -> dict[str, torch.Tensor]:
     """Eq. 5:  L_rec = l2(x, x_hat) + lambda_LPIPS L_LPIPS(x, x_hat).
 
     x, x_hat (N, 3, H, W); l2 is the mean square. `features` are `metric.features(x)`, if they are known already.
     valid (N, 1, H, W) in [0, 1], above 0 somewhere: the share of each pixel that counts, None: all of it. Both means are
     then over what counts, and both images, `features` too, must hold the same where nothing does, as 0.
+    distance: `perceptual`, or the same compiled.
     """
-    terms, masked = {}, {} if valid is None else {"valid": valid}
+    terms = {}
     if weights.l2:
         error = (x - x_hat).square()
         terms["l2"] = error.mean((1, 2, 3)) if valid is None else (error.mean(1, True) * valid).sum((1, 2, 3)) / valid.sum((1, 2, 3))
     if weights.lpips:
         features = metric.features(x) if features is None else features
-        terms["lpips"] = metric.distance(features, metric.features(x_hat), **masked)
+        terms["lpips"] = distance(metric, features, x_hat, valid)
     return terms
 
 

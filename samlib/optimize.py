@@ -19,7 +19,8 @@ from tqdm.auto import tqdm
 
 from .images import check_valid
 from .inversion import Inversion
-from .objective import Weights, WStatistics, f_loss, latent_prior, reconstruction_loss, total
+from .objective import Weights, WStatistics, f_loss, latent_prior, perceptual, reconstruction_loss, total
+from .precision import fused
 
 
 def optimize(
@@ -40,6 +41,7 @@ def optimize(
     valid: Tensor | None = None,
     statistics: WStatistics | None = None,
     precision: torch.dtype | None = None,
+    compiled: bool = False,
     callback=None,
     callback_every: int = 10,
     seed: int = 0,
@@ -60,6 +62,7 @@ def optimize(
                   images of both are compared with grey (0) in its place; None: everything counts.
     statistics    of w, for Eq. 6; None: sampled with `seed` (nothing else here is random).
     precision     torch.bfloat16 runs image and metric under autocast; None: the dtype of the weights.
+    compiled      compile image formation and metric, once for each shape: a minute, after which a step takes a third (CUDA).
     callback      called as callback(step, images) every `callback_every` steps, for a preview.
 
     Ctrl-C, or a KeyboardInterrupt from the callback, ends the loop early and what has been reached is returned.
@@ -71,9 +74,9 @@ def optimize(
         images = images.to(device, copy=True)
         masks = {name: m.to(device, copy=True) for name, m in masks.items() if m.any()}
         generator = with_classes(generator, images) if start is None else generator
-        phi = Phi(generator, len(images), masks, start, start_deltas, shared_w, noise)
+        phi = Phi(generator, len(images), masks, start, start_deltas, shared_w, noise, compiled)
         prior = latent_prior(generator, weights, statistics, seed)
-        reconstruction = Reconstruction(images, weights, metric, valid, loss_size)
+        reconstruction = Reconstruction(images, weights, metric, valid, loss_size, compiled)
 
         def objective(t):
             """x_hat and the terms of Eq. 5-7, at the share t in (0, 1) of the run."""
@@ -90,7 +93,7 @@ def optimize(
 class Phi:
     """phi = {w+, delta_f} of Eq. 8: the variables, and the images that they form."""
 
-    def __init__(self, generator, n, masks, start=None, start_deltas=None, shared_w=False, noise="none"):
+    def __init__(self, generator, n, masks, start=None, start_deltas=None, shared_w=False, noise="none", compiled=False):
         """See `optimize`; `masks` holds only the spaces that are used."""
         device, rows = generator.w_avg.device, generator.num_layers
         start = generator.w_avg.unflatten(-1, (1, -1)) if start is None else start
@@ -107,6 +110,7 @@ class Phi:
         for variable in (self.w, *self.deltas.values()):
             variable.requires_grad_()
         self.generator, self.masks, self.noise = generator, masks, noise
+        self.formed = fused(formed) if compiled else formed
 
     @property
     def rows(self) -> Tensor:
@@ -120,7 +124,7 @@ class Phi:
 
     def form(self) -> Tensor:
         """x_hat (N, 3, H, W) of Eq. 3-4, clamped to [-1, 1]."""
-        return Clamp.apply(self.generator.synthesis(self.w_plus, self.deltas, self.masks, self.noise))
+        return self.formed(self.generator, self.w_plus.contiguous(), self.deltas, self.masks, self.noise)
 
     @torch.no_grad()
     def inversion(self, inputs: Tensor, losses: dict[str, Tensor]) -> Inversion:
@@ -129,7 +133,7 @@ class Phi:
             w_plus=self.w_plus.clone(),
             deltas={name: delta.detach() for name, delta in self.deltas.items()},
             masks=self.masks,
-            images=self.form(),
+            images=formed(self.generator, self.w_plus, self.deltas, self.masks, self.noise),  # in full precision, and so not as compiled
             inputs=inputs,
             losses=losses,
             spaces=tuple(space.name for space in self.generator.spaces),
@@ -177,6 +181,11 @@ def with_classes(generator, images: Tensor):
         return generator.conditioned(generator.classify(images))
 
 
+def formed(generator, w_plus: Tensor, deltas: dict, masks: dict, noise: str) -> Tensor:
+    """x_hat (N, 3, H, W) of Eq. 3-4, clamped to [-1, 1]."""
+    return Clamp.apply(generator.synthesis(w_plus, deltas, masks, noise))
+
+
 class Clamp(torch.autograd.Function):
     """x.clamp(-1, 1), with the gradient that leads what is outside back inside; that of torch is 0 there, and a pixel that
     F10 has once driven out would stay white."""
@@ -204,8 +213,8 @@ class Reconstruction:
 
     FINE = 0.25
 
-    def __init__(self, images: Tensor, weights: Weights, metric=None, valid=None, size: int | None = None):
-        self.metric = metric
+    def __init__(self, images: Tensor, weights: Weights, metric=None, valid=None, size: int | None = None, compiled: bool = False):
+        self.metric, self.distance = metric, fused(perceptual) if compiled else perceptual
         self.weights = {"l2": replace(weights, lpips=0.0), "lpips": replace(weights, l2=0.0)}
         self.valid = None if valid is None or (valid == 1).all() else valid.to(images, copy=True)
         side = images.shape[-1]
@@ -222,7 +231,7 @@ class Reconstruction:
         for term, sizes in self.sizes.items():
             s = sizes[t > 1 - self.FINE]
             terms |= reconstruction_loss(self.x[s], seen(x_hat, s, self.valid, self.shares[s]), self.weights[term], self.metric,
-                                         self.features.get(s), self.shares[s])
+                                         self.features.get(s), self.shares[s], self.distance)
         return terms
 
 

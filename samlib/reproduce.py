@@ -22,7 +22,8 @@ from samlib import notebooks, paths
 from samlib.kept import code_digest, digest
 
 FOLDERS = ("figures", "tables")
-SMALL = {"images": 4, "inverted": 4, "steps": 100}  # at most, where the full profile has more: about an hour of a core a category
+SMALL = {"images": 4, "inverted": 4, "edited": 4, "steps": 100}  # at most: about an hour of a core a category
+WITH_CLASSES = ("fig06",)  # wants a BigGAN: a domain that is named is for the others, unless it is asked for by its name
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def plan(profile="quick", only=(), domains=(), folder=None, **parameters) -> lis
     """The jobs: each notebook once, or once for each of `domains` if it has that parameter.
 
     The full profile sets what a notebook's own parameter `full` says, the small one the same with no more than SMALL of it, for
-    those without a GPU. `parameters` are set where a notebook has them.
+    those without a GPU. `parameters` are set where a notebook has them. Where `domains` are named, those WITH_CLASSES have to be in `only`.
     ValueError for a name in `only` that no notebook has.
     """
     every = paper_notebooks(folder)
@@ -70,6 +71,8 @@ def plan(profile="quick", only=(), domains=(), folder=None, **parameters) -> lis
     jobs = []
     for path in every:
         if only and not {Job(path, {}).name, path.stem} & set(only):
+            continue
+        if domains and not only and Job(path, {}).name in WITH_CLASSES:
             continue
         known = notebooks.literals_of(path)
         chosen = dict(known.get("full") or {}) if profile in ("full", "small") else {}

@@ -92,7 +92,8 @@ def without_nulls(value):
 def setting(how: dict) -> str:
     """Such as "64 images, 100 steps"; and of what kind the images were, if they were no challenging scenes."""
     how = ({"images": 1} if "first" in how else {}) | how
-    found = [f"{how[key]} {key.removesuffix('s') if how[key] == 1 else key}" for key in ("images", "inverted", "steps") if key in how]
+    counts = [key for key in ("images", "inverted", "edited", "steps") if key in how]
+    found = [f"{how[key]} {key.removesuffix('s') if how[key] == 1 else key}" for key in counts]
     if how.get("kind", "challenging") != "challenging":
         found.append(how["kind"])
     return ", ".join(found)

@@ -40,7 +40,7 @@ def plan(domain, methods, kind="challenging", count=1000, seed=0, size=100, devi
     return found
 
 
-def run(shard: Shard, device=None, batch=16) -> int:
+def run(shard: Shard, device=None, batch=None) -> int:
     """Make what is missing of a shard; returns how many of its images failed, of which `kept.failures()` tells."""
     domain = samlib.load(shard.domain, device)
     images = experiments.inputs(domain, shard.kind, shard.count, shard.seed, shard.first).images

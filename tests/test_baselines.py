@@ -45,6 +45,10 @@ class Masked(torch.nn.Module):
         return self.inner.distance(fx, fy, size)
 
 
+def own_weights(generator, n):
+    return {name: weight.detach().repeat(n, *[1] * weight.ndim) for name, weight in generator.synthesis_network.named_parameters()}
+
+
 def distance(generator, metric, found):
     return (found.images - found.inputs).square().mean((1, 2, 3)) + metric.distance(
         metric.features(found.images), metric.features(found.inputs))
@@ -95,23 +99,41 @@ def test_the_record_holds_what_forms_and_edits_its_images(generator, metric, ima
 
 
 def test_locality_is_zero_for_equal_weights_and_only_then(generator, metric):
-    pivot = generator.w_avg.expand(1, generator.num_layers, -1)
+    pivot = generator.w_avg.expand(2, generator.num_layers, -1)
+    weights = own_weights(generator, 2)
+    weights["b8.conv1.weight"][1] = weights["b8.conv1.weight"][1] * 1.5 + 0.1
+    same, other = Locality().loss(generator, weights, pivot, metric, torch.Generator().manual_seed(0), 32)
+    assert same < 1e-10 < 1e-6 < other
+
+
+def test_each_image_is_formed_by_weights_of_its_own(generator):
+    w_plus, weights = torch.randn(2, generator.num_layers, 12), own_weights(generator, 2)
+    for weight in weights.values():
+        weight[1] += 0.05 * torch.randn(weight[1].shape, generator=torch.Generator().manual_seed(3))
     other = tiny_generator(seed=0)
-    arguments = pivot, metric, torch.Generator().manual_seed(0), 32
-    assert Locality().loss(generator, other, *arguments) == 0
-    with torch.no_grad():
-        other.synthesis_network.b8.conv1.weight.mul_(1.5).add_(0.1)
-    assert Locality().loss(generator, other, *arguments) > 0
+    other.synthesis_network.load_state_dict({name: weight[1] for name, weight in weights.items()}, strict=False)
+    want = [one.synthesis(w, noise="const") for one, w in zip((generator, other), w_plus.split(1))]
+    torch.testing.assert_close(baselines.form_each(generator, weights, w_plus, "const"), torch.cat(want), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("some", [1, 2])
+def test_so_many_are_tuned_at_once_makes_no_difference(generator, metric, images, monkeypatch, some):
+    monkeypatch.setattr(baselines, "together", lambda generator: some)
+    found = pti(generator, images, {}, metric, tuning_steps=5, tuning_rate=0.01, **SETTINGS)
+    monkeypatch.setattr(baselines, "together", lambda generator: 3 - some)
+    other = pti(generator, images, {}, metric, tuning_steps=5, tuning_rate=0.01, **SETTINGS)
+    torch.testing.assert_close(found.losses["l2"], other.losses["l2"], atol=1e-5, rtol=1e-3)
+    assert found.tuned.keys() == other.tuned.keys() and all(len(change) == 2 for change in found.tuned.values())
 
 
 def test_locality_is_measured_at_its_distance_from_the_pivot(generator, metric, monkeypatch):
     seen = []
-    form = baselines.form
-    monkeypatch.setattr(baselines, "form", lambda g, w, *rest: seen.append(w) or form(g, w, *rest))
+    form = baselines.form_each
+    monkeypatch.setattr(baselines, "form_each", lambda g, weights, w, noise: seen.append(w) or form(g, weights, w, noise))
     pivot = generator.w_avg.expand(1, generator.num_layers, -1)
     for length in (0.5, 2.0):
-        Locality(distance=length).loss(generator, generator, pivot, metric, torch.Generator().manual_seed(0), 32)
-    near, far = (seen[i] - pivot for i in (0, 2))
+        Locality(distance=length).loss(generator, own_weights(generator, 1), pivot, metric, torch.Generator().manual_seed(0), 32)
+    near, far = (w - pivot for w in seen)
     torch.testing.assert_close(far, 4 * near)
     assert (near == near[:, :1]).all()
 

@@ -1,16 +1,14 @@
 """Sec. 6.3 end to end on a tiny BigGAN-deep: Eq. 9 by hand, inversion in Z+, F2, F4 and mixed, the class kept, edits."""
 
 import copy
-import json
 from dataclasses import replace
 
 import pytest
 import torch
 from tiny import TinyMetric
-from tiny_biggan import NAMES, tiny_biggan
+from tiny_biggan import NAMES, save_domain, tiny_biggan
 
 import samlib
-from samlib.checkpoints import save_tensors
 from samlib.classifier import SceneClassifier
 from samlib.edit import edit, sweep
 from samlib.inversion import Inversion
@@ -19,7 +17,6 @@ from samlib.layer_map import masks as masks_of
 from samlib.layer_map import uniform
 from samlib.objective import Weights, WStatistics, total, z_loss
 from samlib.optimize import at_size, optimize
-from samlib.segmenters import SceneSegmenter
 from samlib.training.predictor import invert_everywhere
 
 F2, F4 = 4, 6  # first rows after these spaces
@@ -208,16 +205,7 @@ def test_single_space_data_and_a_predictor(generator, foreign):
 @pytest.fixture(scope="module")
 def domain(tmp_path_factory):
     """A whole domain of random weights, as samlib.load reads it."""
-    folder = tmp_path_factory.mktemp("domains") / "biggan-tiny"
-    folder.mkdir()
-    generator = tiny_biggan(resolution=64)
-    samlib.save_generator(generator, folder / "generator.safetensors", half=False)
-    SceneClassifier(NAMES, width=8, size=32).save(folder / "classifier.safetensors")
-    InvertibilityPredictor(generator.spaces, width=8, decoder=8, low_reduced=8).save(folder / "predictor.safetensors")
-    SceneSegmenter(["sky", "car"], channels=(8, 8, 8)).save(folder / "segmenter.safetensors")
-    save_tensors({"size": generator.z_direction(torch.ones(6))}, folder / "directions.safetensors", half=False)
-    (folder / "domain.json").write_text(json.dumps({"tau": 0.2, "metric": "st-lpips-alex", "steps": 3}))
-    return samlib.load(folder, "cpu")
+    return samlib.load(save_domain(tmp_path_factory.mktemp("domains") / "biggan-tiny"), "cpu")
 
 
 @pytest.mark.parametrize("method", ["sam", "z", "z+", "gaussian", "F2", "F4"])

@@ -12,7 +12,7 @@ from samlib.scenes.classes import columns
 from samlib.spaces import Space
 from samlib.training import biggan, biggan_domain, biggan_lesson
 from samlib.training.biggan import Data, Settings, Training, train
-from samlib.training.biggan_evaluate import class_change, next_of_kind, shares
+from samlib.training.biggan_evaluate import as_classes, class_change, next_of_kind, other_class, shares
 from samlib.training.biggan_lesson import standardized, teach
 from samlib.training.biggan_scenes import scene_data, scene_lesson, z_of
 from samlib.training.projection import ProjectionDiscriminator
@@ -245,7 +245,7 @@ def test_every_stage_of_the_domain_runs_and_what_is_there_is_not_made_again(tmp_
     biggan_domain.train(tmp_path, profile="quick", classes=NAMES, device="cpu")
     made = {path.name for path in tmp_path.iterdir()}
     assert {result for _, result in biggan_domain.STAGES.values() if result} <= made
-    assert {"classes.png", "inversions.png"} <= made
+    assert {"generated-rendered.jpg", "inversions.png"} <= made
     measured = json.loads((tmp_path / "evaluation.json").read_text())
     changes = {"class_change_of_its_kind", "class_change_any"}
     inverted = {"z+", "F2", "F4", "sam", "sam-F2", "sam-F2_over_z+", "shares"}
@@ -294,6 +294,12 @@ def test_shares_of_spaces_are_counted_over_all_pixels():
 
 def test_the_class_after_one_is_drawn_by_the_same_category():
     assert next_of_kind(["sedan", "horse", "van", "zebra", "face", "truck"]) == [2, 3, 5, 1, 4, 0]
+    assert next_of_kind(["goldfish", "sedan", "tench"]) == [2, 1, 0]  # two that nothing here draws
+
+
+def test_another_class_is_there_for_every_class():
+    assert other_class(["sedan", "horse", "van", "zebra", "face", "truck"]) == [2, 3, 5, 1, 5, 0]
+    assert other_class(["sedan", "face"]) == [1, 0]
 
 
 def test_what_a_change_of_class_keeps_is_measured():
@@ -323,5 +329,7 @@ def test_what_a_change_of_class_keeps_is_measured():
     inversion = Inversion(code, Plain().draw(code))
     found = class_change(Domain, regressor, inversion, torch.tensor([1, 0, 0]))
     assert found == {"changed": 1.0, "pose_kept": 1.0, "both": 1.0, "images": 3}
+    assert class_change(Domain, None, inversion, torch.tensor([1, 0, 0])) == {"changed": 1.0, "images": 3}  # nobody reads the pose
+    assert torch.equal(as_classes(Domain, inversion, torch.tensor([0, 1, 0])), inversion.images)  # what they are already
     moved = Inversion(code, Plain().draw(code + torch.tensor([0.5, 0.0])))  # as if the edit had turned it
     assert class_change(Domain, regressor, moved, torch.tensor([1, 0, 0]))["both"] == 0

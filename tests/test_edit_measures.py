@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from samlib import edit_measures
+from samlib import edit_measures, kept
 from samlib.directions import allowed_in, sample_w
 from samlib.scenes import FACTORS, SEGMENTS
 from samlib.training.category import change_asked
@@ -37,6 +37,19 @@ def test_the_part_that_an_edit_is_about_is_no_rest(cars):
     domain, regressor, inversion = cars
     everywhere = torch.full((2, 64, 64), SEGMENTS["cars"].index("car"))
     assert edit_measures.effect(domain, regressor, inversion, "size", 2.0, everywhere)["rest"].tolist() == [0, 0]
+
+
+def test_parts_of_a_set_give_what_the_whole_gives(cars):
+    domain, regressor, two = cars
+    inversion, segments = kept.joined([two, two[:1]]), torch.arange(3)[:, None, None].expand(3, 64, 64)
+    for reader in (regressor, None):
+        whole, parts = (edit_measures.effect(domain, reader, inversion, "size", 2.0, segments, batch) for batch in (3, 2))
+        assert whole.keys() == parts.keys() == {"images", "change", "rest"}
+        for name, value in whole.items():
+            torch.testing.assert_close(parts[name], value, rtol=1e-3, atol=1e-4)
+    step = domain.directions["size"]
+    torch.testing.assert_close(edit_measures.whole_edit(domain, inversion.w_plus, step, batch=2),
+                               edit_measures.whole_edit(domain, inversion.w_plus, step), rtol=1e-3, atol=1e-4)
 
 
 def test_where_directions_are_concerned():

@@ -57,11 +57,47 @@ def test_what_is_kept_is_what_was_made(tiny, images, monkeypatch):
     forbid(monkeypatch, tiny)
     again = experiments.inverted(tiny, images, "sam", steps=2, tau=0.3)
     for found in (first, again):
-        assert torch.allclose(found.images, made.images, atol=1e-4) and torch.equal(found.layer_map, made.layer_map)
+        assert torch.allclose(found.images, made.images, atol=1e-3) and torch.equal(found.layer_map, made.layer_map)
+        assert torch.equal(found.inputs, made.inputs)
         assert found.losses["l2"].shape == (2, 3) and found.method == "sam"
-        assert torch.allclose(tiny.edit(found, {"size": 1.0}), tiny.edit(made, {"size": 1.0}), atol=1e-3)
+        assert torch.allclose(tiny.edit(found, {"size": 1.0}), tiny.edit(made, {"size": 1.0}), atol=2e-3)
     assert experiments.missing(tiny, images, "sam", steps=2, tau=0.3) == []
     assert len(experiments.seconds(tiny, images, "sam", steps=2, tau=0.3)) == 3
+
+
+def test_what_is_kept_has_16_bits_and_its_types_again(tiny, images, tmp_path):
+    wide = images[:1, :, :40]  # padded to the generator's square, so that the inputs are not what was given
+    layer_map = torch.arange(64)[None, None].expand(1, 64, 64) // 22
+    for name, x, made in (("sam", wide, tiny.invert(wide, "sam", steps=2, tau=0.01, progress=False)),
+                          ("given", images[:1], tiny.invert(images[:1], layer_map=layer_map, steps=2, progress=False))):
+        kept.write(name, made, {})
+        found = kept.read(name, x)
+        for part, value in vars(made).items():
+            if isinstance(value, torch.Tensor):
+                assert getattr(found, part).dtype == value.dtype
+                torch.testing.assert_close(getattr(found, part), value, rtol=1e-3, atol=1e-3)
+        assert torch.equal(found.inputs, made.inputs) and torch.equal(found.w_plus, made.w_plus)
+        for space, delta in made.deltas.items():
+            torch.testing.assert_close(found.deltas[space], delta, rtol=1e-3, atol=1e-4)
+            assert torch.equal(found.masks[space], made.masks[space])
+        made.save(tmp_path / name)
+        assert 2 * kept.file_of(name).stat().st_size < (tmp_path / name).stat().st_size
+        assert torch.equal(samlib.Inversion.load(tmp_path / name).images, made.images)  # what a user saves is exact
+
+
+def test_what_16_bits_cannot_hold_is_kept_as_it_is(tiny, images):
+    made = tiny.invert(images[:1], "F4", steps=1, progress=False)
+    made.deltas["F4"][0, 0, 0, 0], made.segments = 1e6, torch.full((1, 64, 64), 40_000)
+    kept.write("large", made, {})
+    found = kept.read("large", images[:1])
+    assert torch.equal(found.deltas["F4"], made.deltas["F4"]) and torch.equal(found.segments, made.segments)
+
+
+def test_what_pti_tuned_is_kept_in_16_bits(tiny, images):
+    made = tiny.invert(images[:1], "pti", steps=2, progress=False)
+    kept.write("pti", made, {})
+    found = kept.read("pti", images[:1])
+    assert found.tuned and all(x.dtype == torch.float16 and torch.equal(x, made.tuned[name]) for name, x in found.tuned.items())
 
 
 def test_the_key_changes_with_all_that_decides_the_result(tiny, images):
@@ -175,7 +211,7 @@ def test_inversions_that_use_other_spaces_make_one_batch(tiny, images):
     found = experiments.inverted(tiny, images, layer_map=layer_map, steps=1, batch=1)
     assert set(found.deltas) == {"F4", "F6"} and not found.masks["F4"][0].any()
     alone = tiny.invert(images[1:2], layer_map=layer_map[1:2], steps=1, progress=False)
-    assert torch.allclose(found.images[1:2], alone.images, atol=1e-4)
+    assert torch.allclose(found.images[1:2], alone.images, atol=1e-3)
 
 
 def test_one_image_without_padding_leaves_that_of_the_others(tiny, images):

@@ -5,6 +5,7 @@ import json
 import matplotlib.pyplot as plt
 import pytest
 import skimage.data
+from tiny_biggan import save_domain
 
 from samlib import official, paths, reproduce, standin
 from samlib.images import from_uint8, write_image
@@ -49,8 +50,18 @@ def run(path, chosen, folder, monkeypatch):
 
 @pytest.mark.parametrize("path", reproduce.paper_notebooks(), ids=lambda path: path.stem)
 def test_it_runs_on_any_domain_and_on_photographs(path, tiny_folder, photos, tmp_path, monkeypatch):
-    written = {name.rpartition("-tiny")[2] for name in run(path, {"domain": str(tiny_folder), "kind": str(photos)}, tmp_path, monkeypatch)}
+    folder = save_domain(tmp_path / "biggan-tiny") if path.stem.startswith("fig06") else tiny_folder
+    written = {name.rpartition("-tiny")[2] for name in run(path, {"domain": str(folder), "kind": str(photos)}, tmp_path, monkeypatch)}
     assert ".json" in written and (path.parent.name == "tables" or {".png", ".pdf"} <= written)
+
+
+def test_figure_6_takes_scenes_of_the_domain_s_classes(tmp_path, monkeypatch):
+    path, = (path for path in reproduce.paper_notebooks() if path.stem.startswith("fig06"))
+    folder, methods = save_domain(tmp_path / "biggan-tiny"), ["z+", "F4", "sam", "sam-F2"]
+    run(path, {"domain": str(folder), "kind": "challenging", "steps": 1, "methods": methods}, tmp_path, monkeypatch)
+    numbers = json.loads((tmp_path / "outputs" / "figures" / "fig06-biggan-tiny.json").read_text())["numbers"]
+    assert {"psnr", "lpips"} == {*numbers["F4"]} and {*methods} < {*numbers} and {*numbers["shares"]} == {"Z+", "F2", "F4"}
+    assert all({*numbers[f"class_change_{name}"]} == {"changed", "pose_kept", "both", "images"} for name in ("z+", "sam-F2"))
 
 
 @pytest.mark.parametrize("name", ["fig03", "fig05", "table1", "table3"])

@@ -10,6 +10,7 @@ from samlib.layer_map import masks as masks_of
 from samlib.layer_map import uniform
 from samlib.objective import Weights, WStatistics, total
 from samlib.optimize import Clamp, Reconstruction, at_size, optimize, schedule
+from samlib.precision import fused
 
 PLAIN = Weights(gaussian=0, spread=0, feature=0)
 
@@ -322,3 +323,23 @@ def test_bad_input_says_what_was_got_and_wanted(generator, foreign):
         with pytest.raises(ValueError) as caught:
             call()
         assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_compiled_is_the_same(generator, foreign, monkeypatch):
+    """Traced whole, but not turned into machine code, for which not every machine has a compiler."""
+    real, traced = torch.compile, []
+
+    def trace(function, dynamic):
+        traced.append(function.__name__)
+        return real(function, backend="aot_eager", fullgraph=True, dynamic=dynamic)
+
+    monkeypatch.setattr(torch, "compile", trace)
+    fused.cache_clear()
+    layer_map = uniform(3, 64, 1)
+    layer_map[:, :, 32:] = 0
+    settings = dict(masks=masks_of(layer_map, generator.spaces), weights=Weights(gaussian=0), steps=4)
+    plain, compiled = run(generator, foreign, **settings), run(generator, foreign, **settings, compiled=True)
+    fused.cache_clear()
+    assert sorted(traced) == ["formed", "perceptual"]
+    torch.testing.assert_close(compiled.images, plain.images, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(compiled.losses["lpips"], plain.losses["lpips"], atol=1e-5, rtol=1e-4)

@@ -48,6 +48,12 @@ def test_the_plan_sets_what_a_notebook_has(folder):
         reproduce.plan(only=["fig3"], folder=folder)
 
 
+def test_a_domain_that_is_named_is_not_for_the_figure_that_wants_a_biggan():
+    assert "fig06" in {job.name for job in reproduce.plan()}
+    assert "fig06" not in {job.name for job in reproduce.plan(domains=["cars"])}
+    assert [job.parameters["domain"] for job in reproduce.plan("full", ["fig06"], ["imagenet-256"])] == ["imagenet-256"]
+
+
 def test_the_small_profile_is_the_full_one_with_fewer_images_and_steps(folder):
     full = {"images": 900, "steps": 50, "methods": ["w", "sam"]}
     make(folder / "figures" / "fig10_tenth.ipynb", "1", parameters=f"profile = 'quick'\nimages = 1\nfull = {full}")

@@ -121,6 +121,18 @@ def test_the_training_s_numbers_are_found_by_their_place(folders):
     assert results.find("training:predictor", "cats", *folders) is None
 
 
+def test_figure_6_is_judged_by_its_notebook_and_by_the_training_alike(folders):
+    change = {"changed": 0.9, "pose_kept": 0.9, "both": 0.85, "images": 8}
+    numbers = {"z+": {"psnr": 20.0}, "sam-F2": {"psnr": 23.5}, "class_change_z+": change, "class_change_sam-F2": change | {"both": 0.7}}
+    record(folders[0], "fig06", numbers, "biggan-scenes", profile="full")
+    (folders[0] / "training").mkdir()
+    (folders[0] / "training" / "biggan-scenes.json").write_text(json.dumps({"evaluation": numbers | {"class_change_sam-F2": change}}))
+    found = [row for row in results.rows(*folders) if "biggan-scenes" in row.claim.domains]
+    assert [(row.run.profile, row.agrees) for row in found] == [("full", True), ("training", True), ("full", False), ("training", True)]
+    assert found[0].ours == found[1].ours == "Z+ alone 20.0 dB, Z+ and F2 23.5 dB (+3.5)"
+    assert found[2].ours == "class changed and pose kept: z+ 85%, sam-F2 70%"
+
+
 def test_a_record_of_several_categories_is_read_category_by_category(folders):
     folders[1].mkdir(parents=True)
     numbers = {"cars": {"psnr": [20.0, 24.0]}, "cats": {"psnr": [12.34]}}

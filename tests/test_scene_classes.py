@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from samlib.scenes import codes, render
-from samlib.scenes.categories import MODULES
-from samlib.scenes.classes import CLASSES, Variant, columns, module_of, names, numbers
+from samlib.scenes.categories import MODULES, SEGMENTS
+from samlib.scenes.classes import CLASSES, Variant, all_segments, columns, common_factors, in_turn, module_of, names, numbers
 from samlib.scenes.draw import Draw
 
 
@@ -73,6 +73,20 @@ def test_columns_are_distinct_and_shared_by_name():
             for key in {*numbers(a)} & {*numbers(b)}:
                 if key[0]:
                     assert found[categories[a]][numbers(a).index(key)] == found[categories[b]][numbers(b).index(key)]
+
+
+def test_classes_in_turn_are_their_own_scenes_with_one_numbering_of_segments():
+    classes = ["van", "horse", "face"]
+    found = in_turn(classes, 3, range(2, 6), 32, challenging=True)
+    there = all_segments(classes)
+    assert {*found.factors} == {*common_factors(classes)} and "pose" in found.factors
+    for place, index in enumerate(range(2, 6)):
+        name = classes[index % 3]
+        one = render(name, 3, [index], 32, challenging=True)
+        torch.testing.assert_close(found.images[place], one.images[0])
+        assert found.factors["pose"][place] == one.factors["pose"][0]
+        own = SEGMENTS[CLASSES[name].category]
+        assert [there[i] for i in found.segments[place].flatten()] == [own[i] for i in one.segments.flatten()]
 
 
 def test_an_unknown_name_is_told_all_there_are():

@@ -1,8 +1,16 @@
 """A BigGAN-deep so small that it is instant on a CPU: 32 px, three classes, spaces Z+, F2, F4, attention at 16 px."""
 
+import json
+
 import torch
 
+import samlib
 from samlib.biggan import BigGAN, standing_statistics
+from samlib.checkpoints import save_tensors
+from samlib.classifier import SceneClassifier
+from samlib.invertibility import InvertibilityPredictor
+from samlib.segmenters import SceneSegmenter
+from samlib.training.factors import FactorRegressor
 
 NAMES = ["sedan", "van", "truck"]
 
@@ -22,6 +30,20 @@ def tiny_biggan(seed: int = 0, resolution: int = 32) -> BigGAN:
                 p.fill_(0.5)
     standing_statistics(generator, batches=4, batch=32)
     return generator.eval().requires_grad_(False)
+
+
+def save_domain(folder):
+    """The files of a whole domain around one of 64 px, as samlib.load reads it, into a new folder -> the folder."""
+    folder.mkdir()
+    generator = tiny_biggan(resolution=64)
+    samlib.save_generator(generator, folder / "generator.safetensors", half=False)
+    SceneClassifier(NAMES, width=8, size=32).save(folder / "classifier.safetensors")
+    InvertibilityPredictor(generator.spaces, width=8, decoder=8, low_reduced=8).save(folder / "predictor.safetensors")
+    SceneSegmenter(["sky", "car"], channels=(8, 8, 8)).save(folder / "segmenter.safetensors")
+    FactorRegressor(["sun", "pose"], channels=(4, 4, 4, 4, 4), hidden=8).save(folder / "factors.safetensors")
+    save_tensors({"size": generator.z_direction(torch.ones(6))}, folder / "directions.safetensors", half=False)
+    (folder / "domain.json").write_text(json.dumps({"tau": 0.2, "metric": "st-lpips-alex", "steps": 3}))
+    return folder
 
 
 def package_state(generator) -> dict:

@@ -2,6 +2,7 @@
 
     render("van", seed=0, indices=range(8))          as for a category
     columns(["van", "zebra"])                        where each of its random numbers stands in z
+    in_turn(["van", "zebra"], 0, range(8), 256)      a van, a zebra, a van, ...
 
 A variant squeezes some of the uniform numbers that ordinary scenes are drawn from, or sets what they come to. So its codes
 are uniform still, and its z are N(0, I).
@@ -11,7 +12,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from .categories import MODULES
+from .categories import FACTORS, MODULES, SEGMENTS
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,33 @@ def module_of(name):
 def category_of(name):
     """The category of a class; of a category itself."""
     return CLASSES[name].category if name not in MODULES and name in CLASSES else name
+
+
+def common_factors(classes) -> list[str]:
+    """Factors that every class has, so that a change of class can be asked to keep them."""
+    categories = {category_of(name) for name in classes}
+    return [name for name in FACTORS[min(categories)] if all(name in FACTORS[category] for category in categories)]
+
+
+def all_segments(classes) -> list[str]:
+    """The segments of all classes' categories, each name once."""
+    return list(dict.fromkeys(segment for name in classes for segment in SEGMENTS[category_of(name)]))
+
+
+def renumbered(segments, name, classes):
+    """The segments (N, H, W) of scenes of a class, numbered as in `all_segments` of the classes."""
+    there = all_segments(classes)
+    return torch.tensor([there.index(segment) for segment in SEGMENTS[category_of(name)]], device=segments.device)[segments.long()]
+
+
+def in_turn(classes, seed, indices, size, **options):
+    """Scenes as `render` draws them, scene i of class i modulo how many there are, with what `renumbered` makes of their
+    segments, and of their factors the common ones."""
+    from .draw import Scenes, render
+    drawn = [(name, render(name, seed, [i], size, **options)) for i, name in ((i, classes[i % len(classes)]) for i in indices)]
+    factors = {factor: torch.cat([one.factors[factor] for _, one in drawn]) for factor in common_factors(classes)}
+    segments = [renumbered(one.segments, name, classes) for name, one in drawn]
+    return Scenes(torch.cat([one.images for _, one in drawn]), torch.cat(segments), factors)
 
 
 def columns(classes):

@@ -21,8 +21,7 @@ from ..classifier import SceneClassifier
 from ..invertibility import InvertibilityPredictor
 from ..objective import Weights
 from ..perceptual import Metric
-from ..scenes import FACTORS, SEGMENTS
-from ..scenes.classes import CLASSES, names
+from ..scenes.classes import all_segments, common_factors, names, renumbered
 from ..segmenters import SceneSegmenter, Tidy
 from . import biggan, threshold
 from .biggan_evaluate import evaluate_stage
@@ -51,17 +50,6 @@ PROFILES = {
 INVERSION = {"weights": Weights(l2=5, gaussian=1e-5, spread=1e-4, feature=0.05), "learning_rate": 0.1, "delta_learning_rate": 0.05}
 
 
-def common_factors(classes) -> list[str]:
-    """Factors that every class has, so that a change of class can be asked to keep them."""
-    categories = {CLASSES[name].category for name in classes}
-    return [name for name in FACTORS[min(categories)] if all(name in FACTORS[category] for category in categories)]
-
-
-def all_segments(classes) -> list[str]:
-    """The segments of all classes' categories, each name once."""
-    return list(dict.fromkeys(segment for name in classes for segment in SEGMENTS[CLASSES[name].category]))
-
-
 @functools.lru_cache(maxsize=64)
 def kept_scenes(name, count, size, seed, device, challenging):
     """`scenes`, rendered once for all the stages of a run that look at them."""
@@ -70,13 +58,12 @@ def kept_scenes(name, count, size, seed, device, challenging):
 
 def scenes_of(classes, count, size, seed, device, kinds=("ordinary",)):
     """`count` scenes of each class and kind: images, segments numbered as in `all_segments`, common factors, labels (N,)."""
-    segments, common, parts = all_segments(classes), common_factors(classes), []
+    common, parts = common_factors(classes), []
     for kind in kinds:
         for label, name in enumerate(classes):
             images, ids, factors = kept_scenes(name, count, size, seed, device, kind == "challenging")
-            number = torch.tensor([segments.index(s) for s in SEGMENTS[CLASSES[name].category]], device=ids.device)
             values = torch.stack([factors[factor] for factor in common], 1)
-            parts.append((images, number[ids.long()], values, torch.full((count,), label)))
+            parts.append((images, renumbered(ids, name, classes), values, torch.full((count,), label)))
     images, ids, values, labels = (torch.cat(column) for column in zip(*parts))
     return images, ids, dict(zip(common, values.unbind(1))), labels
 

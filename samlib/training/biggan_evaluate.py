@@ -1,10 +1,14 @@
 """What a trained biggan-scenes can do: a grid of its classes, how well each space fits, and what a change of class keeps."""
 
+from pathlib import Path
+
 import torch
 
+from .. import figures
 from ..domains import load
 from ..edit import edit
 from ..metrics import psnr
+from ..scenes import render
 from ..scenes.classes import CLASSES
 from .category import TEST_SEED, save_grid, write_json
 from .factors import FactorRegressor
@@ -21,6 +25,14 @@ def class_grid(generator, columns: int = 8, seed: int = 0) -> torch.Tensor:
     return torch.cat([generator.synthesis(generator.mapping(z, classes=i)) for i in range(generator.config["classes"])])
 
 
+def sheet(generator, columns: int = 5):
+    """The figure of a class a row: `class_grid`, and beside it as many rendered scenes of the class."""
+    drawn = class_grid(generator, columns).clamp(-1, 1).unflatten(0, (-1, columns)).cpu()
+    scenes = [render(name, TEST_SEED, range(columns), generator.resolution).images.clamp(-1, 1) for name in generator.names]
+    titles = [title if i == 0 else "" for title in ("generated", "rendered") for i in range(columns)]
+    return figures.grid([torch.cat(pair) for pair in zip(drawn, scenes)], titles, list(generator.names))
+
+
 @torch.inference_mode()
 def told_right(generator, count: int = 64, seed: int = 1) -> dict[str, float]:
     """Share of generated images of each class that `generator.classify` finds to be of it."""
@@ -31,32 +43,52 @@ def told_right(generator, count: int = 64, seed: int = 1) -> dict[str, float]:
 
 
 def next_of_kind(names) -> list[int]:
-    """For each class the one after it that the same category draws, round and round: itself where there is no other."""
-    category = [CLASSES[name].category for name in names]
+    """For each class the one after it that the same category draws, round and round: itself where there is no other. Classes
+    that nothing here draws, as ImageNet's, are of one kind."""
+    category = [CLASSES[name].category if name in CLASSES else None for name in names]
     count = len(names)
     return [next((i + k) % count for k in range(1, count + 1) if category[(i + k) % count] == category[i]) for i in range(count)]
+
+
+def regressor_of(domain) -> FactorRegressor | None:
+    """The regressor of the factors that all classes of a domain have; None where there is no file of it."""
+    file = (domain.folder or Path(domain.name)) / "factors.safetensors"
+    return FactorRegressor.load(file, domain.device) if file.is_file() else None
+
+
+def other_class(names) -> list[int]:
+    """`next_of_kind`, and for a class that is alone of its kind the one after it."""
+    return [(i + 1) % len(names) if other == i else other for i, other in enumerate(next_of_kind(names))]
+
+
+@torch.inference_mode()
+def as_classes(domain, inversion, wanted: torch.Tensor) -> torch.Tensor:
+    """The images of an Inversion when the class embedding is that of the classes `wanted` (N,)."""
+    change = {"class": domain.generator.class_direction(inversion.w_plus, wanted)}
+    return edit(domain.generator, inversion, change, {"class": 1.0})
 
 
 @torch.inference_mode()
 def class_change(domain, regressor, inversion, wanted: torch.Tensor) -> dict[str, float]:
     """Of inverted images (N,), asked to be of the classes `wanted` (N,): the share that is told to be of them (`changed`), that
-    keeps its pose (`pose_kept`), and that does both. Images are compared with their inversions."""
-    generator, wanted = domain.generator, wanted.to(domain.device)
-    change = {"class": generator.class_direction(inversion.w_plus, wanted)}
-    images = edit(generator, inversion, change, {"class": 1.0})
-    changed = generator.classify(images) == wanted
-    pose = regressor.names.index("pose")
-    kept = (regressor(images) - regressor(inversion.images))[:, pose].abs() < KEEPS
-    shares = {"changed": changed, "pose_kept": kept, "both": changed & kept}
+    keeps its pose (`pose_kept`), and that does both. Images are compared with their inversions. regressor: of the factors, pose
+    among them; None: nothing is said of the pose."""
+    wanted = wanted.to(domain.device)
+    images = as_classes(domain, inversion, wanted)
+    shares = {"changed": domain.generator.classify(images) == wanted}
+    if regressor is not None:
+        pose = regressor.names.index("pose")
+        kept = (regressor(images) - regressor(inversion.images))[:, pose].abs() < KEEPS
+        shares |= {"pose_kept": kept, "both": shares["changed"] & kept}
     return {name: float(x.double().mean()) for name, x in shares.items()} | {"images": len(wanted)}
 
 
 def evaluate_stage(classes, out, profile, device):
-    """evaluation.json and grids: classes.png; inversions.png, rows: a challenging scene of each class, then `inverted` of it."""
+    """evaluation.json and grids: generated-rendered.jpg; inversions.png, rows: a challenging scene of each class, then `inverted` of it."""
     from .biggan_domain import scenes_of  # which lists this stage
 
     domain, regressor = load(out, device), FactorRegressor.load(out / "factors.safetensors", device)
-    save_grid(class_grid(domain.generator), out / "classes.png", 8)
+    figures.save(sheet(domain.generator), out / "generated-rendered.jpg")
     measured = {"generated": told_right(domain.generator)}
     images, _, _, labels = scenes_of(classes, profile["test"], domain.generator.resolution, EVALUATION_SEED, device)
     kin = torch.tensor(next_of_kind(classes))[labels]

@@ -135,7 +135,7 @@ def invert_stage(category, out, profile, device, part=0, parts=1):
             images, _, _ = scenes(category, indices, generator.resolution, seed, device, kind == "challenging")
             start = w_of(generator, category, seed, indices)
             inversion_dataset(generator, metric, images, out / f"{name}-{kind}-{part}", steps=profile["inversion_steps"],
-                              start=start, **options)
+                              shard=20, start=start, compiled=device.type == "cuda", **options)
 
 
 def inverter(out, profile, device):

@@ -69,6 +69,7 @@ def inversion_dataset(
     steps: int = 300,
     scale: int = 2,
     start: Tensor | None = None,
+    compiled: bool = False,
     progress: bool = True,
     **options,
 ) -> list[Path]:
@@ -76,7 +77,7 @@ def inversion_dataset(
 
     Each file appears when it is done, and is skipped when it is there: start again to go on. `scale`: the maps are
     kept, as fp16, at 1/scale of the image's size. `start`: w+ (N, L, D) of each image to begin at, where something is known
-    of it; None: the mean. `options` (weights, seed, ...) go to `optimize`, as `steps`.
+    of it; None: the mean. `compiled`: see `optimize`; of whole shards. `options` (weights, seed, ...) go to `optimize`, as `steps`.
     A file made from other images, settings or weights raises ValueError. Returns the files, for `load_inversions`.
     """
     folder, device = Path(folder), generator.w_avg.device
@@ -96,7 +97,8 @@ def inversion_dataset(
             check_same(path, header)
             continue
         pixels = loop.as_float(chunk.to(device))
-        found = invert_everywhere(generator, metric, pixels, optimize, start=starts[number], progress=False, **options)
+        more = {"compiled": True} if compiled and len(chunk) == shard else {}
+        found = invert_everywhere(generator, metric, pixels, optimize, start=starts[number], progress=False, **options, **more)
         maps = F.avg_pool2d(found["error_maps"].float(), scale).half()
         tensors = {"images": chunk, "error_maps": maps, "psnr": found["psnr"]}
         with paths.atomic_file(path) as temporary:
