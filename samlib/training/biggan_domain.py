@@ -34,7 +34,7 @@ from .segmenter import evaluate_segmenter, train_segmenter
 from .stages import add_options, parse, run_stages
 
 PROFILES = {
-    # Not run as a whole yet; every stage ran on an H200 with smaller numbers.
+    # What was run is in figures/training/biggan-scenes.md: the generator twice, and the evaluation on fewer images.
     "full": dict(gan=biggan.Settings(judge="projected", warm_up=0.6, lr_g=2e-4, lesson=3000), scenes=6_000, lesson=12_000, report=50,
                  networks=500, classifier_steps=1000, network_steps=1500, factor_steps=2000, metric="st-lpips-vgg",
                  inversions=64, inversion_steps=80, predictor_lesson=0, predictor_steps=1000, codes=4_000, test=8, steps=200),
