@@ -271,6 +271,7 @@ def test_shipped_descriptions_are_whole():
         assert set(settings) <= {"tau", "encoder_tau", "metric", "steps", "learning_rate", "start", "weights", "strengths", "left"}
         domain = samlib.load(name, "cpu")
         assert domain.start == settings.get("start") and (domain.start is None or domain.encoder(domain.start))
-        assert domain.predictor and domain.segmenter and len(domain.directions) >= 4
+        classes = getattr(domain.generator, "names", None) or ()  # of a BigGAN, to which an edit can lead, too
+        assert domain.predictor and domain.segmenter and len(domain.directions) + len(classes) >= 4
         assert set(domain.strengths) <= set(domain.directions)
         assert all(low < 0 < high for low, high in map(domain.range_of, domain.directions))
