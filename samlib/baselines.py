@@ -91,7 +91,7 @@ def tuning_steps_for(steps: int) -> int:
 
 
 def together(generator) -> int:
-    """How many images are tuned at once: one on a CPU, where more are not faster; on a GPU as many as 16 GB hold at 256 px."""
+    """How many images are tuned at once: one on a CPU; on a GPU 50 of 256 px, or as many pixels."""
     return max(1, 50 * 256**2 // generator.resolution**2) if generator.w_avg.is_cuda else 1
 
 

@@ -62,7 +62,7 @@ def optimize(
                   images of both are compared with grey (0) in its place; None: everything counts.
     statistics    of w, for Eq. 6; None: sampled with `seed` (nothing else here is random).
     precision     torch.bfloat16 runs image and metric under autocast; None: the dtype of the weights.
-    compiled      compile image formation and metric, once for each shape: a minute, after which a step takes a third (CUDA).
+    compiled      compile image formation and metric, once for each shape: two minutes, after which a step takes a third (CUDA).
     callback      called as callback(step, images) every `callback_every` steps, for a preview.
 
     Ctrl-C, or a KeyboardInterrupt from the callback, ends the loop early and what has been reached is returned.
