@@ -19,6 +19,7 @@ from tqdm.auto import tqdm
 from .. import directions as find
 from .. import paths
 from ..checkpoints import load_generator, save_tensors
+from ..invertibility import InvertibilityPredictor
 from ..known_codes import w_of
 from ..metrics import ImageFeatures, factor_spread, kid
 from ..objective import Weights
@@ -148,7 +149,10 @@ def inverter(out, profile, device):
 
 
 def predictor_lesson(category, out, profile, device, options):
-    """S of many scenes drawn from their codes alone, to begin with; None where the profile wants no such lesson."""
+    """S to begin with: predictor-before.safetensors where it is there, an earlier S; else one taught by many scenes drawn from
+    their codes alone, or None where the profile wants no such lesson."""
+    if (out / "predictor-before.safetensors").is_file():
+        return InvertibilityPredictor.load(out / "predictor-before.safetensors", device)
     first, count = profile["inversions"], profile["predictor_lesson"] // 2
     if not count:
         return None
