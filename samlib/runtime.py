@@ -30,7 +30,7 @@ def curve(inversion, seconds) -> Curve:
 
     Steps of one method take equally long, but for those at its end in which LPIPS is at full size, where that is another.
     """
-    psnr = (10 * torch.log10(4 / inversion.losses["l2"])).mean(1)
+    psnr = (10 * torch.log10(4 / inversion.losses["l2"])).mean(1).cpu()
     late = (torch.arange(len(psnr)) + 0.5) / len(psnr) > 1 - Reconstruction.FINE
     done = torch.where(late, LATE if inversion.images.shape[-1] <= 256 else 1.0, 1.0).cumsum(0)
     return Curve(done / done[-1] * sum(seconds) / len(seconds), psnr)
