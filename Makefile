@@ -14,10 +14,11 @@ demo: install
 	$(RUN) -m samlib demo
 
 # Two workers with one thread each: threads that wait for a core another worker holds cost more than they give.
+# conftest.py says what begins first; without --no-loadscope-reorder xdist would, by the number of tests alone.
 test: export OMP_NUM_THREADS = 1
 test: install
-	$(RUN) -m pytest -n 2 --dist loadscope
-	$(RUN) -m pytest -n 2 --dist loadscope --nbval --nbval-current-env --nbval-kernel-name python3 notebooks
+	$(RUN) -m pytest -n 2 --dist loadscope --no-loadscope-reorder
+	$(RUN) -m pytest -n 2 --dist loadscope --no-loadscope-reorder --nbval --nbval-current-env --nbval-kernel-name python3 notebooks
 
 reproduce: install
 	$(RUN) -m samlib reproduce --jobs 2
