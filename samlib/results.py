@@ -20,8 +20,9 @@ the verdict.
 
 - The paper's generators are those of LSUN and FFHQ. Those here were trained on rendered scenes, and are measured on scenes that hold what
   they hardly ever saw. So the order of methods, spaces and settings is compared, not the values. LPIPS here is ST-LPIPS.
-- **full**: the notebook's full profile, in `figures/`. **training**: measured when the networks were trained, in
-  `figures/training/`. Those of the cats, and S of the horses, had l2 weigh 1, which weighs 5 now.
+- **full**: the notebook's full profile, in `figures/`, of as many images as the row says: 1,000 were meant for Table 1 and Figure 7,
+  which so far those of the cars have. **training**: measured when the networks were trained, in `figures/training/`. Those of the cats
+  had l2 weigh 1, which weighs 5 now; the inversions and edits of the cars and horses there had the maps of an earlier S.
 - **small run**: what the full profile does, on a few images and with fewer steps, on a CPU, in `figures/small/`. Some evidence.
 - **quick run only**: neither is there. A quick run is of one to three images. It shows that the claim can be judged, and is weak
   evidence for it or against it. Its files are in `outputs/figures/`.
@@ -90,10 +91,11 @@ def without_nulls(value):
 
 
 def setting(how: dict) -> str:
-    """Such as "64 images, 100 steps"; and of what kind the images were, if they were no challenging scenes."""
+    """Such as "64 images, 100 steps"; which methods had fewer images; and of what kind these were, if no challenging scenes."""
     how = ({"images": 1} if "first" in how else {}) | how
     counts = [key for key in ("images", "inverted", "edited", "steps") if key in how]
     found = [f"{how[key]} {key.removesuffix('s') if how[key] == 1 else key}" for key in counts]
+    found += [f"{count} of {method}" for method, count in how.get("few", {}).items()]
     if how.get("kind", "challenging") != "challenging":
         found.append(how["kind"])
     return ", ".join(found)

@@ -208,3 +208,8 @@ def test_the_command_writes_the_page(tmp_path, capsys, monkeypatch):
     assert main(["results", "--out", str(tmp_path / "page.md")]) == 0
     assert "by class 15.0, predicted 16.0 dB" in (tmp_path / "page.md").read_text()
     assert "quick run only | 1 | 0" in capsys.readouterr().out
+
+
+def test_a_setting_names_the_methods_that_had_fewer_images():
+    how = {"images": 300, "steps": 200, "few": {"pti": 20}, "kind": "ordinary"}
+    assert results.setting(how) == "300 images, 200 steps, 20 of pti, ordinary"

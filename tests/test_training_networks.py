@@ -5,7 +5,7 @@ from tiny import tiny_generator
 from samlib.invertibility import InvertibilityPredictor
 from samlib.perceptual import Metric
 from samlib.segmenters import SceneSegmenter
-from samlib.training import loop
+from samlib.training import category, loop
 from samlib.training import predictor as training
 from samlib.training.factors import FactorRegressor, evaluate_factors, train_factors
 from samlib.training.segmenter import class_weights, dice_loss, evaluate_segmenter, train_segmenter
@@ -137,6 +137,13 @@ def test_first_errors_are_those_of_the_known_codes():
     size = generator.resolution // 2
     assert found.shape == (3, 1, size, size) and found.dtype == torch.float16
     torch.testing.assert_close(found.float().mean((2, 3))[:, 0], expected.mean((1, 2)), rtol=2e-3, atol=1e-4)
+
+
+def test_an_earlier_predictor_takes_the_place_of_the_lesson(tmp_path):
+    earlier = InvertibilityPredictor(SPACES, width=8, decoder=16, low_reduced=8)
+    earlier.save(tmp_path / "predictor-before.safetensors", half=False)
+    found = category.predictor_lesson("cars", tmp_path, {"inversions": 4, "predictor_lesson": 4}, torch.device("cpu"), {})
+    assert all(torch.equal(x, found.state_dict()[name]) for name, x in earlier.state_dict().items())
 
 
 @torch.inference_mode()
