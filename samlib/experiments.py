@@ -14,13 +14,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from samlib import figures, kept, methods, paths, scenes
+from samlib import figures, kept, memory, methods, paths, scenes
 from samlib.images import read_image, to_square
 from samlib.inversion import Inversion
 from samlib.scenes import classes
 
 HELD_OUT = 100  # added to a notebook's seed: the trainings drew their scenes from seeds 0 to 4
 COMPILE_FROM = 50_000  # steps of single images, of which compiling spares 30 s on an H200; it takes 15 to 25 s, the first time two minutes
+ONE_IMAGE = 0.6e9  # bytes that inverting one of 256 px takes at most: 100 of them, compiled, took 30 GB of an H100; 50, not compiled, 25
 STARTED = time.perf_counter(), time.process_time()  # of this process, so of the notebook
 
 
@@ -170,10 +171,11 @@ def _clock(domain):
 
 
 def _batch_of(domain) -> int:
-    """16 on a CPU; on a GPU 100 of 256 px, or as many pixels."""
+    """16 on a CPU; on a GPU 100 of 256 px, or as many pixels, and no more than its memory holds."""
     if domain.device.type != "cuda":
         return 16
-    return max(1, min(100, 100 * 256**2 // domain.generator.resolution**2))
+    share = domain.generator.resolution**2 / 256**2
+    return memory.fits(domain.device, max(1, int(100 / share)), ONE_IMAGE * share)
 
 
 def _batches(indices, size):

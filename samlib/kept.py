@@ -21,8 +21,8 @@ from samlib.inversion import BATCHED, BY_NAME, Inversion
 from samlib.segmenters import Later
 
 CODE = ("baselines", "biggan", "biggan_layers", "classifier", "domains", "encode", "encoder_networks", "features", "images",
-        "inversion", "invertibility", "irse", "layer_map", "methods", "objective", "official", "optimize", "perceptual", "precision",
-        "predict", "segmenters", "segmenters_photos", "spaces", "stylegan2")
+        "inversion", "invertibility", "irse", "layer_map", "memory", "methods", "objective", "official", "optimize", "perceptual",
+        "precision", "predict", "segmenters", "segmenters_photos", "spaces", "stylegan2")
 SETTINGS = ("name", "tau", "steps", "weights", "learning_rate", "start", "aspect", "view")
 WHOLE = ("layer_map", "segments")  # numbers of spaces and of segments
 LARGE = ("images", "error_maps", *WHOLE)

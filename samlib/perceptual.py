@@ -5,7 +5,9 @@ Both are networks of the same shape, so one class serves them; which one a domai
 domain, and none stands in for another.
 """
 
+import contextlib
 import warnings
+from unittest import mock
 
 import torch
 import torch.nn.functional as F
@@ -56,12 +58,24 @@ class Metric(nn.Module):
         return self.distance(self.features(x), self.features(y), tuple(x.shape[-2:]) if spatial else None)
 
 
+@contextlib.contextmanager
+def _undrawn():
+    """Inside, layers begin with whatever is in their memory: the package draws all of VGG-16, five seconds of a core, and then reads
+    from its file every weight that it uses."""
+    def keep(weight, *_, **__):
+        return weight
+
+    with mock.patch.multiple(nn.init, normal_=keep, uniform_=keep, kaiming_normal_=keep, kaiming_uniform_=keep):
+        yield
+
+
 def _network(name: str) -> nn.Module:
     family, backbone = name.rsplit("-", 1)
     if family == "st-lpips":
         from stlpips_pytorch import stlpips
 
-        return stlpips.LPIPS(net=backbone, variant="shift_tolerant", verbose=False)
+        with _undrawn():
+            return stlpips.LPIPS(net=backbone, variant="shift_tolerant", verbose=False)
     import lpips
     from torchvision.models import AlexNet_Weights, VGG16_Weights
 

@@ -1,0 +1,17 @@
+import pytest
+import torch
+
+from samlib import memory
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """A GPU of 80 units, of which this process holds 10 and has 6 more in reserve, and others hold 40."""
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (24, 80))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 16)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 10)
+
+
+@pytest.mark.parametrize("most, each, held", [(100, 1.0, 30), (100, 4.0, 7), (5, 1.0, 5), (100, 31.0, 1)])
+def test_as_many_fit_as_are_free_or_in_reserve_and_at_least_one(gpu, most, each, held):
+    assert memory.fits("cuda:0", most, each) == held
