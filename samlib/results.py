@@ -25,7 +25,8 @@ the verdict.
   had l2 weigh 1, which weighs 5 now; the inversions and edits of the cars and horses there had the maps of an earlier S.
 - **small run**: what the full profile does, on a few images and with fewer steps, on a CPU, in `figures/small/`. Some evidence.
 - **quick run only**: neither is there. A quick run is of one to three images. It shows that the claim can be judged, and is weak
-  evidence for it or against it. Its files are in `outputs/figures/`.
+  evidence for it or against it. Its files are in `outputs/figures/`. Those of 36 or 30 steps are older than its 20, and than S of the cars
+  and horses.
 - `python -m samlib reproduce --profile full`, `--profile small` or `make reproduce` (quick) makes the files.
 - **not run**: no run has the numbers. Nothing is assumed.
 - Where a claim does not agree, the verdict says why, as it was found for the weights of that run; *not known* where it was not found.
