@@ -20,8 +20,8 @@ the verdict.
 
 - The paper's generators are those of LSUN and FFHQ. Those here were trained on rendered scenes, and are measured on scenes that hold what
   they hardly ever saw. So the order of methods, spaces and settings is compared, not the values. LPIPS here is ST-LPIPS.
-- **full**: the notebook's full profile, in `figures/`, of as many images as the row says: 1,000 were meant for Table 1 and Figure 7,
-  which so far those of the cars have. **training**: measured when the networks were trained, in `figures/training/`. Those of the cats
+- **full**: the notebook's full profile, in `figures/`, of as many images as the row says: 1,000 are meant for Table 1 and Figure 7,
+  and so far Table 1 of the cars has them. **training**: measured when the networks were trained, in `figures/training/`. Those of the cats
   had l2 weigh 1, which weighs 5 now; the inversions and edits of the cars and horses there had the maps of an earlier S.
 - **small run**: what the full profile does, on a few images and with fewer steps, on a CPU, in `figures/small/`. Some evidence.
 - **quick run only**: neither is there. A quick run is of one to three images. It shows that the claim can be judged, and is weak
