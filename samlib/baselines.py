@@ -94,10 +94,7 @@ def tuning_steps_for(steps: int) -> int:
 
 def together(generator) -> int:
     """How many images are tuned at once: one on a CPU; on a GPU 50 of 256 px, or as many pixels, and no more than its memory holds."""
-    if not generator.w_avg.is_cuda:
-        return 1
-    share = generator.resolution**2 / 256**2
-    return memory.fits(generator.w_avg.device, max(1, int(50 / share)), TUNED * share)
+    return memory.fits(generator, 50, TUNED) if generator.w_avg.is_cuda else 1
 
 
 def tune(generator, pivot: Inversion, metric, steps, rate, locality, seed, size, valid=None, precision=None, bar=None):

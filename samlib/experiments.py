@@ -172,10 +172,7 @@ def _clock(domain):
 
 def _batch_of(domain) -> int:
     """16 on a CPU; on a GPU 100 of 256 px, or as many pixels, and no more than its memory holds."""
-    if domain.device.type != "cuda":
-        return 16
-    share = domain.generator.resolution**2 / 256**2
-    return memory.fits(domain.device, max(1, int(100 / share)), ONE_IMAGE * share)
+    return memory.fits(domain.generator, 100, ONE_IMAGE) if domain.device.type == "cuda" else 16
 
 
 def _batches(indices, size):

@@ -60,7 +60,7 @@ class Metric(nn.Module):
 
 @contextlib.contextmanager
 def _undrawn():
-    """Inside, layers begin with whatever is in their memory: the package draws all of VGG-16, five seconds of a core, and then reads
+    """Inside, layers begin with whatever is in their memory: the package draws all of VGG-16, three seconds of a core, and then reads
     from its file every weight that it uses."""
     def keep(weight, *_, **__):
         return weight

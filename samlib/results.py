@@ -20,13 +20,12 @@ the verdict.
 
 - The paper's generators are those of LSUN and FFHQ. Those here were trained on rendered scenes, and are measured on scenes that hold what
   they hardly ever saw. So the order of methods, spaces and settings is compared, not the values. LPIPS here is ST-LPIPS.
-- **full**: the notebook's full profile, in `figures/`, of as many images as the row says: 1,000 are meant for Table 1 and Figure 7,
-  and so far Table 1 of the cars has them. **training**: measured when the networks were trained, in `figures/training/`. Those of the cats
+- **full**: the notebook's full profile, in `figures/`, of as many images as the row says (1,000 are meant for Table 1 and Figure 7).
+  **training**: measured when the networks were trained, in `figures/training/`. Those of the cats
   had l2 weigh 1, which weighs 5 now; the inversions and edits of the cars and horses there had the maps of an earlier S.
 - **small run**: what the full profile does, on a few images and with fewer steps, on a CPU, in `figures/small/`. Some evidence.
 - **quick run only**: neither is there. A quick run is of one to three images. It shows that the claim can be judged, and is weak
-  evidence for it or against it. Its files are in `outputs/figures/`. Those of 36 or 30 steps are older than its 20, and than S of the cars
-  and horses.
+  evidence for it or against it. Its files are in `outputs/figures/`.
 - `python -m samlib reproduce --profile full`, `--profile small` or `make reproduce` (quick) makes the files.
 - **not run**: no run has the numbers. Nothing is assumed.
 - Where a claim does not agree, the verdict says why, as it was found for the weights of that run; *not known* where it was not found.
