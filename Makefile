@@ -1,5 +1,5 @@
 # make demo    run notebooks/quickstart.ipynb on the built-in cars
-# make test    pytest, then the notebooks with nbval
+# make test    the tests, and the notebooks with nbval
 # make reproduce  the notebooks of the paper's figures and tables, in the quick profile
 # All set themselves up in .venv; another Python: make test PYTHON=python3.12
 PYTHON ?= python3
@@ -17,8 +17,7 @@ demo: install
 # conftest.py says what begins first; without --no-loadscope-reorder xdist would, by the number of tests alone.
 test: export OMP_NUM_THREADS = 1
 test: install
-	$(RUN) -m pytest -n 2 --dist loadscope --no-loadscope-reorder
-	$(RUN) -m pytest -n 2 --dist loadscope --no-loadscope-reorder --nbval --nbval-current-env --nbval-kernel-name python3 notebooks
+	$(RUN) -m pytest -n 2 --dist loadscope --no-loadscope-reorder --nbval --nbval-current-env --nbval-kernel-name python3 tests notebooks
 
 reproduce: install
 	$(RUN) -m samlib reproduce --jobs 2

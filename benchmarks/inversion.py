@@ -58,7 +58,8 @@ def stepping(domain, images, layer_map):
     def run(steps=10):
         times = []
         optimize(domain.generator, images, masks, domain.metric, weights=domain.weights, learning_rate=domain.learning_rate,
-                 statistics=statistics_of_w, steps=steps, progress=False, callback=lambda *_: times.append(now()), callback_every=1)
+                 delta_learning_rate=domain.delta_learning_rate, statistics=statistics_of_w, steps=steps, progress=False,
+                 callback=lambda *_: times.append(now()), callback_every=1)
         return times
 
     return run

@@ -14,6 +14,14 @@ def _number(value) -> bool:
     return type(value) in (int, float) and abs(value) < 1e30  # not so for nan
 
 
+def _rate(value) -> bool:
+    return _number(value) and value > 0
+
+
+def _rates(value) -> bool:
+    return all(map(_rate, value.values())) if type(value) is dict else _rate(value)
+
+
 def _strengths(value) -> bool:
     pairs = value.values() if type(value) is dict else [None]
     return all(type(pair) is list and len(pair) == 2 and all(map(_number, pair)) for pair in pairs)
@@ -34,7 +42,8 @@ SETTINGS = {
     "tau": (_number, "a number"),
     "encoder_tau": (_number, "a number"),
     "steps": (lambda value: type(value) is int and value > 0, "a whole number above 0"),
-    "learning_rate": (lambda value: _number(value) and value > 0, "a number above 0"),
+    "learning_rate": (_rate, "a number above 0"),
+    "delta_learning_rate": (_rates, "a number above 0, or {space: number}"),
     "metric": (_text, "a name"),
     "segmenter": (_text, "a name"),
     "start": (lambda value: value is None or _text(value), "the name of an encoder"),

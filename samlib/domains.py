@@ -42,7 +42,7 @@ class Domain:
     tau         the threshold of Sec. 3.2; encoder_tau: that of SAM's encoder, None: the same. S foretells the errors of an
                 optimization, and one pass leaves larger ones.
     steps       of the optimization; weights: of its objective;
-    learning_rate: of w, whose scale is the generator's own; that of the feature changes is 0.05.
+    learning_rate: of w; delta_learning_rate: of the feature changes, or space name -> rate. The scales of both are the generator's own.
     start       name of the encoder that the optimization begins at; None: the mean w.
     aspect      (width, height) of what the generator makes inside its square; None: all of it.
     view        side of the square at which S sees an image; None: the generator's.
@@ -60,6 +60,7 @@ class Domain:
     steps: int = 200
     weights: Weights = Weights()
     learning_rate: float = 0.05
+    delta_learning_rate: float | dict[str, float] = 0.05
     folder: Path | None = None
     encoders: dict[str, torch.nn.Module] = field(default_factory=dict)
     start: str | None = None
@@ -112,7 +113,7 @@ class Domain:
             raise ValueError(f"{method} inverts in W+ alone; leave layer_map out, or choose sam or sam-encoder")
         if layer_map is not None:
             record["layer_map"] = self._given(layer_map, len(images))
-        elif method in ("sam", "sam-encoder"):
+        elif method in methods.BY_TAU:
             record |= self.predict(images, self.tau_of(method) if tau is None else tau, valid)
         else:
             index = next((i for i, space in enumerate(self.spaces) if space.name == method), 0)
@@ -123,8 +124,8 @@ class Domain:
             found = encoders.encode(self.encoder(method), self.generator, images, record["layer_map"])
             return replace(found, **record)
         masks = maps.masks(record["layer_map"], self.spaces)
-        options = {"weights": self.weights, "learning_rate": self.learning_rate, "delta_learning_rate": 0.05,
-                   **methods.options(method, self.weights)}
+        options = {"weights": self.weights, "learning_rate": self.learning_rate,
+                   "delta_learning_rate": self.delta_learning_rate, **methods.options(method, self.weights)}
         options |= self.begin_at(start or methods.STARTS.get(method, self.start), images, record["layer_map"], masks)
         run = pti if method == "pti" else optimize
         inversion = run(generator, images, masks, self.metric, steps=self.steps if steps is None else steps, seed=seed,
@@ -254,7 +255,7 @@ def load(name, device=None):
         _load(folder, "segmenter", lambda path: Tidy(SceneSegmenter.load(path, device)))
         or (named(settings["segmenter"], device) if "segmenter" in settings else None),
         {}, strengths, settings.get("tau", 0.225), settings.get("steps", 200), Weights(**settings.get("weights", {})),
-        settings.get("learning_rate", 0.05), folder, start=settings.get("start"),
+        settings.get("learning_rate", 0.05), settings.get("delta_learning_rate", 0.05), folder, start=settings.get("start"),
         encoder_tau=settings.get("encoder_tau"))
     found = _load(folder, "directions", domain.add_directions) or []
     domain.left = settings.get("left", {})

@@ -23,7 +23,7 @@ from samlib.segmenters import Later
 CODE = ("baselines", "biggan", "biggan_layers", "classifier", "domains", "encode", "encoder_networks", "features", "images",
         "inversion", "invertibility", "irse", "layer_map", "memory", "methods", "objective", "official", "optimize", "perceptual",
         "precision", "predict", "segmenters", "segmenters_photos", "spaces", "stylegan2")
-SETTINGS = ("name", "tau", "steps", "weights", "learning_rate", "start", "aspect", "view")
+SETTINGS = ("name", "tau", "steps", "weights", "learning_rate", "delta_learning_rate", "start", "aspect", "view")
 WHOLE = ("layer_map", "segments")  # numbers of spaces and of segments
 LARGE = ("images", "error_maps", *WHOLE)
 OF_A_PART = ("config", "name", "kind", "scale", "aspect", "truncation", "compute_dtype")  # what a module has beside its weights
@@ -77,9 +77,16 @@ def keys(domain, images: Tensor, method: str, options: dict) -> list[str]:
     """One key for each image."""
     options = {name: value for name, value in options.items() if name not in ("progress", "callback")}
     options = {"tau": domain.tau_of(method), "steps": domain.steps} | {k: v for k, v in options.items() if v is not None}
+    if not by_tau(method, options):
+        del options["tau"]
     settings = repr([(name, getattr(domain, name)) for name in SETTINGS if name not in ("tau", "steps")])
     shared = [settings, method, repr(precision_of(domain)), *parts_of(domain, method, options).values(), *map(code_digest, _code())]
     return [digest(*shared, of_tensor(images[i : i + 1]), of_options(rows(options, [i], len(images)))) for i in range(len(images))]
+
+
+def by_tau(method: str, options: dict) -> bool:
+    """Whether this call chooses spaces by S and tau."""
+    return method in methods.BY_TAU and options.get("layer_map") is None
 
 
 def precision_of(domain) -> torch.dtype | None:
@@ -135,7 +142,7 @@ def digests(domain) -> dict[str, str]:
 def parts_of(domain, method: str, options: dict) -> dict[str, str]:
     """The digests of those parts that this call reads: of their weights and of what else they are set to."""
     wanted = {"generator": domain.generator, "metric": domain.metric}
-    if method in ("sam", "sam-encoder") and options.get("layer_map") is None:
+    if by_tau(method, options):
         wanted |= {"predictor": domain.predictor, "segmenter": domain.segmenter}
     start = None if method in encode.ENCODERS else options.get("start") or methods.STARTS.get(method, domain.start)
     for name in {method, start if isinstance(start, str) else None} & {*encode.ENCODERS}:

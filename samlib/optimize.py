@@ -9,6 +9,7 @@ averaged, and Adam treats every number by itself.
 """
 
 import math
+from collections.abc import Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 
@@ -36,7 +37,7 @@ def optimize(
     shared_w: bool = False,
     noise: str = "none",
     learning_rate: float = 0.05,
-    delta_learning_rate: float | None = None,
+    delta_learning_rate: float | Mapping[str, float] | None = None,
     loss_size: int | None = None,
     valid: Tensor | None = None,
     statistics: WStatistics | None = None,
@@ -57,6 +58,7 @@ def optimize(
     start_deltas  space name -> delta_f (N, C, h, w) to start from; those left out start from 0.
     shared_w      one w for all rows: inversion in W.
     noise         "none" or "const", for the generator.
+    learning_rate of w; delta_learning_rate: of all delta_f, or space name -> that of its delta_f; None, or left out: that of w.
     loss_size     side of the images that the loss compares; None: that of `Reconstruction`.
     valid         (N, 1, R, R), 1 where an image is and 0 where it was padded: what is there costs nothing, and the
                   images of both are compared with grey (0) in its place; None: everything counts.
@@ -85,8 +87,7 @@ def optimize(
                 terms = reconstruction(x_hat, t)
             return x_hat, terms | prior(phi.rows) | f_loss(phi.deltas, weights)
 
-        rates = learning_rate, learning_rate if delta_learning_rate is None else delta_learning_rate
-        losses = descend(phi, objective, weights, steps, rates, callback, callback_every, progress)
+        losses = descend(phi, objective, weights, steps, learning_rate, delta_learning_rate, callback, callback_every, progress)
         return phi.inversion(images, losses)
 
 
@@ -141,10 +142,12 @@ class Phi:
         )
 
 
-def descend(phi, objective, weights, steps, rates, callback, callback_every, progress) -> dict[str, Tensor]:
-    """Adam on phi, `rates` for w and for the deltas. Returns name of a term -> (steps done, N), on the CPU."""
-    variables = [[phi.w], [*phi.deltas.values()]]
-    groups = [{"params": params, "rate": rate} for params, rate in zip(variables, rates) if params]
+def descend(phi, objective, weights, steps, rate, delta_rates, callback, callback_every, progress) -> dict[str, Tensor]:
+    """Adam on phi, each variable at its rate (see `optimize`). Returns name of a term -> (steps done, N), on the CPU."""
+    delta_rates = rate if delta_rates is None else delta_rates
+    rate_of = delta_rates if isinstance(delta_rates, Mapping) else dict.fromkeys(phi.deltas, delta_rates)
+    groups = [{"params": [phi.w], "rate": rate}]
+    groups += [{"params": [delta], "rate": rate_of.get(name, rate)} for name, delta in phi.deltas.items()]
     adam = torch.optim.Adam(groups, betas=(0.9, 0.999), fused=phi.w.is_cuda)
     history = []
     try:

@@ -150,4 +150,4 @@ def cars(folder, device=None):
                  segmenter="unsupervised", tau=own.tau)
     found = official_load("lsun-cars", device, facts=facts, folder=folder, progress=False)
     return replace(found, segmenter=load("cars", found.device).segmenter, strengths=own.strengths, steps=own.steps,
-                   weights=own.weights, learning_rate=own.learning_rate)
+                   weights=own.weights, learning_rate=own.learning_rate, delta_learning_rate=own.delta_learning_rate)

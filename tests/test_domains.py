@@ -209,6 +209,8 @@ def test_missing_files_say_which_where_and_how(tiny_folder, tmp_path, images):
         (b'{"steps": 0}', "steps is 0; want a whole number above 0"),
         (b'{"steps": 2.5}', "steps is 2.5"),
         (b'{"learning_rate": "0.1"}', "learning_rate is '0.1'"),
+        (b'{"delta_learning_rate": 0}', "delta_learning_rate is 0; want a number above 0, or"),
+        (b'{"delta_learning_rate": {"F4": "x"}}', "delta_learning_rate is"),
         (b'{"start": 3}', "start is 3; want the name of an encoder"),
         (b'{"strengths": {"size": 2}}', r"strengths is .*want \{direction: \[low, high\]\}"),
         (b'{"strengths": [1]}', "strengths is"),

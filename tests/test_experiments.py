@@ -12,7 +12,7 @@ import samlib
 from samlib import experiments, figures, kept, segmenters
 from samlib.baselines import Locality
 from samlib.classifier import SceneClassifier
-from samlib.encode import E4e
+from samlib.encode import E4e, SamEncoder
 from samlib.optimize import Reconstruction
 
 
@@ -105,15 +105,36 @@ def test_the_key_changes_with_all_that_decides_the_result(tiny, images):
         return kept.keys(domain, x, method, options)[0]
 
     layer_map = torch.ones(3, 64, 64).long()
-    others = [key(method="w"), key(x=images[1:]), key(steps=9), key(seed=1), key(layer_map=layer_map), key(tau=0.7)]
-    tiny.learning_rate *= 2
-    others.append(key())
-    tiny.learning_rate /= 2
+    others = [key(method="w"), key(x=images[1:]), key(steps=9), key(seed=1), key(layer_map=layer_map)]
+    for name, other in (("learning_rate", 0.1), ("delta_learning_rate", {"F4": 0.1})):
+        before = getattr(tiny, name)
+        setattr(tiny, name, other)
+        others.append(key())
+        setattr(tiny, name, before)
     assert key() == key(steps=tiny.steps, tau=None, progress=True)  # the domain's own, and what changes nothing
     before = key()
     next(tiny.generator.parameters()).data.mul_(1.01)
     others.append(key())
     assert len({before, *others}) == len(others) + 1
+
+
+@pytest.mark.parametrize("method", ["sam", "sam-encoder", "w+", "F4"])
+def test_tau_is_in_the_key_of_what_chooses_by_it(tiny, images, method):
+    tiny.encoders["sam-encoder"] = SamEncoder.of(tiny.generator, latent_width=4, width=4)
+    layer_map = torch.ones(3, 64, 64).long()
+
+    def key(**options):
+        return kept.keys(tiny, images, method, options)[0]
+
+    def under_another_tau():
+        tiny.tau += 0.1
+        found = key(), key(layer_map=layer_map)
+        tiny.tau -= 0.1
+        return found
+
+    chooses = method in ("sam", "sam-encoder")
+    assert (key() != under_another_tau()[0]) is chooses and (key() != key(tau=0.7)) is chooses
+    assert key(layer_map=layer_map) == under_another_tau()[1] == key(layer_map=layer_map, tau=0.7)  # it is given
 
 
 def test_the_key_has_what_a_part_is_set_to_beside_its_weights(tiny, images):

@@ -145,6 +145,17 @@ def test_the_rates_of_w_and_deltas_are_separate(generator, foreign):
     assert still.deltas["F4"].abs().max() == 0
 
 
+def test_each_space_has_its_rate(generator, foreign):
+    """Adam's first step is the rate in every number."""
+    mask = {"F4": torch.ones(3, 1, 16, 16), "F6": torch.ones(3, 1, 32, 32)}
+    found = run(generator, foreign, mask, steps=1, learning_rate=0.3, delta_learning_rate={"F4": 0.02, "F6": 0.001})
+    height = schedule(0.5)
+    for name, rate in (("F4", 0.02), ("F6", 0.001)):
+        assert found.deltas[name].abs().median() == pytest.approx(rate * height, rel=1e-3)
+    left_out = run(generator, foreign, mask, steps=1, learning_rate=0.3, delta_learning_rate={"F4": 0.02})
+    assert left_out.deltas["F6"].abs().median() == pytest.approx(0.3 * height, rel=1e-3)
+
+
 def test_it_starts_where_it_is_told(generator, foreign, own):
     delta = torch.randn(3, 8, 16, 16, generator=torch.Generator().manual_seed(0))
     mask = {"F4": torch.ones(3, 1, 16, 16)}

@@ -34,7 +34,7 @@ def invert(domain, images, layer_map, steps, **options):
     """All images as one batch, with the masks of their layer maps."""
     masks = maps.masks(layer_map, domain.spaces)
     return optimize(domain.generator, images, masks, domain.metric, steps=steps, weights=domain.weights,
-                    learning_rate=domain.learning_rate, delta_learning_rate=0.05, progress=False, **options)
+                    learning_rate=domain.learning_rate, delta_learning_rate=domain.delta_learning_rate, progress=False, **options)
 
 
 @torch.no_grad()

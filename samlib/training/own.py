@@ -150,7 +150,7 @@ def invert(run):
     for name, images in (("train", run.images[:s.inversions]), ("held-out", run.held_out)):
         run.shards[name] = inversion_dataset(
             run.generator, run.metric, images, run.out / "inversions" / name, shard=s.shard, steps=s.steps, weights=Weights(),
-            learning_rate=s.learning_rate, delta_learning_rate=0.05, progress=run.progress)
+            learning_rate=s.learning_rate, progress=run.progress)
     count = sum(map(len, run.shards.values()))
     return f"{count} files" if count > before else None
 
