@@ -12,14 +12,14 @@ REACHED = 0.5  # share of the parts it is about that an edit must reach to be sh
 
 
 @torch.no_grad()
-def permitted(domain, inversion, direction: str, segments: Tensor | None = None, works: list[bool] | None = None) -> Tensor:
-    """Whether the layer map of each image lets a direction act on half of what it is about, (N,) bool.
+def permitted(domain, layer_map: Tensor, direction: str, segments: Tensor | None = None, works: list[bool] | None = None) -> Tensor:
+    """Whether the layer map (N, R, R) of each image lets a direction act on half of what it is about, (N,) bool.
 
     segments (N, R, R): the true ones of a built-in category; without them, or where the part is not there, half of the image.
     works: for each space, whether the edit works there; None: what `Domain.works` says.
     """
     works = domain.works(direction) if works is None else works
-    reached = torch.tensor(works, device=inversion.layer_map.device)[inversion.layer_map]
+    reached = torch.tensor(works, device=layer_map.device)[layer_map]
     about = torch.ones_like(reached) if segments is None else concerned(domain.name, direction, segments).to(reached.device)
     about = about | ~about.flatten(1).any(1)[:, None, None]
     return (reached & about).sum((1, 2)) >= REACHED * about.sum((1, 2))
@@ -33,7 +33,7 @@ def edited(domain, inversion, strengths: dict[str, float]) -> dict[str, Tensor]:
 def with_edits(domain, inversion, directions: list[str], segments: Tensor | None = None, seed: int = 0):
     """What `show` draws: the images of each edit at the domain's own strength, and where each is `permitted`, as measured."""
     left = left_in(domain, regressor_of(domain), directions, max(len(inversion.images), 2), seed)
-    allowed = {name: permitted(domain, inversion, name, segments, works) for name, works in works_in(left).items()}
+    allowed = {name: permitted(domain, inversion.layer_map, name, segments, works) for name, works in works_in(left).items()}
     return edited(domain, inversion, {name: domain.range_of(name)[1] for name in directions}), allowed
 
 

@@ -1,11 +1,12 @@
 """RESULTS.md: every claim of the paper beside the numbers of this project's runs, written from JSON files alone.
 
-    figures/*.json (full runs), else figures/small/, else outputs/figures/ (quick runs); figures/training/*.json -> RESULTS.md
+    figures/*.json (full runs), else figures/small/, else figures/quick/; figures/training/*.json -> RESULTS.md
 
 What is claimed and how it is judged is in `claims.CLAIMS`. A claim that no run has numbers for is listed as not run.
 """
 
 import json
+import shutil
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,7 @@ the verdict.
   had l2 weigh 1, which weighs 5 now; the inversions and edits of the cars and horses there had the maps of an earlier S.
 - **small run**: what the full profile does, on a few images and with fewer steps, on a CPU, in `figures/small/`. Some evidence.
 - **quick run only**: neither is there. A quick run is of one to three images. It shows that the claim can be judged, and is weak
-  evidence for it or against it. Its files are in `outputs/figures/`.
+  evidence for it or against it. Its files are in `figures/quick/`, brought there from `outputs/figures/` when this page was written.
 - `python -m samlib reproduce --profile full`, `--profile small` or `make reproduce` (quick) makes the files.
 - **not run**: no run has the numbers. Nothing is assumed.
 - Where a claim does not agree, the verdict says why, as it was found for the weights of that run; *not known* where it was not found.
@@ -55,7 +56,7 @@ class Row:
     note: str = ""  # why it does not agree, or what is missing
 
 
-def find(of: str, domain: str, figures: Path, quick: Path) -> Run | None:
+def find(of: str, domain: str, figures: Path) -> Run | None:
     """The run that a claim is judged by: `of` is the name of a record ("fig03"), or "training:" and a part of that file."""
     if of.startswith("training:"):
         content = read(file := figures / "training" / f"{domain}.json") or {}
@@ -65,13 +66,37 @@ def find(of: str, domain: str, figures: Path, quick: Path) -> Run | None:
             numbers = (numbers or {}).get(key)
         known = weights_of(content.get("digests"), domain)
         return Run(numbers, "training", setting(how), f"figures/training/{file.name}", known) if numbers else None
-    for place, folder in (("figures", figures), ("figures/small", figures / "small"), ("outputs/figures", quick)):
-        for file in (folder / f"{of}-{domain}.json", folder / f"{of}.json"):  # the second has several categories
+    for place, folder in (("figures", figures), ("figures/small", figures / "small"), ("figures/quick", figures / "quick")):
+        for file in records(folder, of, domain):
             content = read(file) or {"numbers": {}}
             if numbers := content["numbers"].get(domain, content["numbers"] if domain in file.stem else None):
                 how, known = content["parameters"], weights_of(content.get("digests"), domain)
                 return Run(numbers, how.get("profile", "quick"), setting(how), f"{place}/{file.name}", known)
     return None
+
+
+def records(folder: Path, of: str, domain: str) -> list[Path]:
+    """Where a folder has the record `of`: that of the domain alone, or that of several."""
+    return [folder / f"{of}-{domain}.json", folder / f"{of}.json"]
+
+
+def keep_quick(outputs: Path, figures: Path) -> None:
+    """Bring the records of quick runs from `outputs` to figures/quick/, as far as a claim is judged by them for want of a full or
+    small run; what is there and judges nothing goes."""
+    folder, judging = figures / "quick", set()
+    for claim in claims.CLAIMS:
+        for domain in claim.domains:
+            run = find(claim.of, domain, figures)
+            if claim.of.startswith("training:") or run and run.profile != "quick":
+                continue
+            judging |= {file.name for file in records(folder, claim.of, domain)}
+    for file in [*outputs.glob("*.json")]:
+        if file.name in judging and (read(file) or {}).get("parameters", {}).get("profile") == "quick":
+            with paths.atomic_file(folder / file.name) as temporary:
+                shutil.copyfile(file, temporary)
+    for file in [*folder.glob("*.json")]:
+        if file.name not in judging:
+            file.unlink()
 
 
 def read(file: Path) -> dict | None:
@@ -117,10 +142,10 @@ def judge(claim: claims.Claim, domain: str, run: Run | None) -> Row:
     return Row(claim, domain, ours, agrees, run, "" if agrees else (reasons or ["not known"])[0])
 
 
-def rows(figures: Path | None = None, quick: Path | None = None) -> list[Row]:
+def rows(figures: Path | None = None) -> list[Row]:
     """All claims in all their categories."""
-    figures, quick = Path(figures or paths.FIGURES), Path(quick or paths.OUTPUTS / "figures")
-    return [judge(claim, domain, find(claim.of, domain, figures, quick)) for claim in claims.CLAIMS for domain in claim.domains]
+    figures = Path(figures or paths.FIGURES)
+    return [judge(claim, domain, find(claim.of, domain, figures)) for claim in claims.CLAIMS for domain in claim.domains]
 
 
 def verdict(row: Row) -> str:
@@ -171,6 +196,7 @@ def options(command):
 
 
 def run(options):
+    keep_quick(paths.OUTPUTS / "figures", paths.FIGURES)
     found = rows()
     with paths.atomic_file(options.out) as temporary:
         temporary.write_text(page(found))

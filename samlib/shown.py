@@ -5,7 +5,7 @@ So a notebook names no category: `edits = 2` are two edits of whatever domain it
 
 from dataclasses import replace
 
-from samlib import edit_measures, scenes
+from samlib import edit_measures, qualitative, scenes
 from samlib.domains import Domain, domains, load
 from samlib.perceptual import Metric
 from samlib.published import CATEGORIES
@@ -25,11 +25,12 @@ def judged_by(domain: Domain, metric: str = "") -> Domain:
     return replace(domain, metric=Metric(metric).to(domain.device)) if metric else domain
 
 
-def edits(domain, wanted: int | list[str], late: bool = False, seed: int = 0) -> list[str]:
+def edits(domain, wanted: int | list[str], late: bool = False, seed: int = 0, inputs=None, tau=None) -> list[str]:
     """Names of directions: those that are `wanted`, or so many of the domain's, as it lists them, Table 3's four first.
 
     late=True: of those four the ones that, measured, work in most of the first three spaces (`edit_measures.works_in`); among
     equals the last, for Table 3 lists them so. Directions of PCA have no meaning and are not counted.
+    inputs: of one image (`experiments.inputs`); then those come first that its layer map, at tau, lets reach what they are about.
     """
     known = [name for name in domain.directions if not name.startswith("pca")]
     if not isinstance(wanted, int):
@@ -40,6 +41,9 @@ def edits(domain, wanted: int | list[str], late: bool = False, seed: int = 0) ->
         left = edit_measures.left_in(domain, edit_measures.regressor_of(domain), known[:4], seed=seed)
         works = edit_measures.works_in(left)
         known = sorted(reversed(works), key=lambda name: -sum(works[name][:3]))
+    if inputs is not None:
+        layer_map = domain.predict(inputs.images, tau)["layer_map"]
+        known.sort(key=lambda name: not qualitative.permitted(domain, layer_map, name, inputs.segments).all())
     return known[:wanted]
 
 

@@ -7,10 +7,11 @@ import torch
 from safetensors.torch import save_file
 
 import samlib
-from samlib import domain_files, layer_map, paths
+from samlib import domain_files, layer_map, paths, scenes
 from samlib.checkpoints import save_tensors
 from samlib.domains import pick_device
 from samlib.images import read_image
+from samlib.training import biggan_domain, category
 
 
 @pytest.fixture()
@@ -270,10 +271,17 @@ def test_shipped_descriptions_are_whole():
     """Every domain in data/: its settings are known ones, and each direction has a range that contains 0."""
     for name in samlib.domains():
         settings = json.loads((paths.DATA / name / "domain.json").read_text())
-        assert set(settings) <= {"tau", "encoder_tau", "metric", "steps", "learning_rate", "start", "weights", "strengths", "left"}
+        assert set(settings) <= {"tau", *domain_files.SETTINGS}
         domain = samlib.load(name, "cpu")
         assert domain.start == settings.get("start") and (domain.start is None or domain.encoder(domain.start))
         classes = getattr(domain.generator, "names", None) or ()  # of a BigGAN, to which an edit can lead, too
         assert domain.predictor and domain.segmenter and len(domain.directions) + len(classes) >= 4
         assert set(domain.strengths) <= set(domain.directions)
         assert all(low < 0 < high for low, high in map(domain.range_of, domain.directions))
+
+
+def test_a_shipped_domain_inverts_as_its_training_did():
+    for name in samlib.domains():
+        domain, recipe = samlib.load(name, "cpu"), (category if name in scenes.FACTORS else biggan_domain).INVERSION
+        assert {key: getattr(domain, key) for key in recipe} == recipe
+        assert {space.name for space in domain.spaces[1:]} == {*domain.delta_learning_rate}

@@ -21,17 +21,17 @@ def test_an_edit_is_permitted_by_the_parts_it_is_about(half):
     domain, inversion = half
     segments = torch.full((1, 64, 64), SEGMENTS["cars"].index("sky"))
     segments[:, 20:30, :20] = SEGMENTS["cars"].index("car")
-    assert qualitative.permitted(domain, inversion, "size", segments).tolist() == [True]  # the car is in W+
-    assert qualitative.permitted(domain, inversion, "size", segments.flip(2)).tolist() == [False]  # and now in F6
-    assert qualitative.permitted(domain, inversion, "size").tolist() == [False]  # 24 of 64 columns
-    assert qualitative.permitted(domain, inversion, "colour").tolist() == [True]
-    assert qualitative.permitted(domain, inversion, "colour", works=[True, True, False]).tolist() == [False]  # as measured
+    assert qualitative.permitted(domain, inversion.layer_map, "size", segments).tolist() == [True]  # the car is in W+
+    assert qualitative.permitted(domain, inversion.layer_map, "size", segments.flip(2)).tolist() == [False]  # and now in F6
+    assert qualitative.permitted(domain, inversion.layer_map, "size").tolist() == [False]  # 24 of 64 columns
+    assert qualitative.permitted(domain, inversion.layer_map, "colour").tolist() == [True]
+    assert qualitative.permitted(domain, inversion.layer_map, "colour", works=[True, True, False]).tolist() == [False]  # as measured
 
 
 def test_a_grid_has_a_row_an_image_and_says_what_is_not_permitted(half):
     domain, inversion = half
     edits = qualitative.edited(domain, inversion, {"size": 1.0, "colour": 1.0})
-    figure = qualitative.show(domain, inversion, edits, {name: qualitative.permitted(domain, inversion, name) for name in edits})
+    figure = qualitative.show(domain, inversion, edits, {name: qualitative.permitted(domain, inversion.layer_map, name) for name in edits})
     titles = [axis.get_title() for axis in figure.axes]
     assert titles == ["input", "layer map", "inversion", "size", "colour"]
     assert [axis.texts[0].get_text() if axis.texts else "" for axis in figure.axes] == ["", "", "", "N/A", ""]

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from samlib import claims, paths, reproduce, results
+from samlib import claims, paths, results
 from samlib.__main__ import main
 
 WEIGHTS = "0123456789abcdef"
@@ -32,7 +32,7 @@ def row_of(found, claim, domain="cars"):
 
 @pytest.fixture()
 def folders(tmp_path):
-    return tmp_path / "figures", tmp_path / "outputs" / "figures"
+    return tmp_path / "figures", tmp_path / "figures" / "quick"
 
 
 RISES = claim("The PSNR rises")
@@ -40,7 +40,7 @@ RISES = claim("The PSNR rises")
 
 def test_a_claim_that_fails_is_shown_as_failing_with_our_numbers(folders):
     record(folders[0], "fig03", {"psnr": {"W+": 18.62, "F4": 24.26, "F6": 22.18}}, profile="full", images=64, steps=500)
-    row = row_of(results.rows(*folders), RISES)
+    row = row_of(results.rows(folders[0]), RISES)
     assert row.agrees is False and row.ours == "W+ 18.6, F4 24.3, F6 22.2 dB"
     line, = [line for line in results.page([row]).splitlines() if line.startswith("| Figure 3")]
     assert "**does not agree**" in line and "not known" in line and "quick" not in line
@@ -49,33 +49,32 @@ def test_a_claim_that_fails_is_shown_as_failing_with_our_numbers(folders):
 
 def test_a_claim_that_holds_agrees_and_gives_no_reason(folders):
     record(folders[0], "fig03", {"psnr": {"W+": 18.0, "F4": 19.0}}, profile="full")
-    row = row_of(results.rows(*folders), RISES)
+    row = row_of(results.rows(folders[0]), RISES)
     assert row.agrees and row.note == "" and results.verdict(row) == "agrees"
 
 
 def test_a_full_run_counts_before_a_small_one_and_that_before_a_quick_one(folders):
     for folder, profile, last in ((folders[1], "quick", 20.0), (folders[0] / "small", "small", 21.0), (folders[0], "full", 22.0)):
         record(folder, "fig03", {"psnr": {"W+": 18.0, "F4": last}}, profile=profile, images=4)
-        row = row_of(results.rows(*folders), RISES)
+        row = row_of(results.rows(folders[0]), RISES)
         assert row.run.profile == profile and f"F4 {last}" in row.ours
         assert results.verdict(row) == {"quick": "agrees (quick run only)", "small": "agrees (small run)", "full": "agrees"}[profile]
-    assert results.find("fig03", "cars", folders[0] / "none", folders[1]).file == "outputs/figures/fig03-cars.json"
 
 
 def test_equal_numbers_do_not_rise(folders):
     record(folders[0], "fig03", {"psnr": {"W+": 18.0, "F4": 18.0}}, profile="full")
-    assert row_of(results.rows(*folders), RISES).agrees is False
+    assert row_of(results.rows(folders[0]), RISES).agrees is False
 
 
 @pytest.mark.parametrize("middle, agrees", [(22.0, True), (24.5, False), (19.5, False)])
 def test_every_step_of_tau_counts_not_the_ends_alone(folders, middle, agrees):
     rows = {"0.1": (24.0, 0.2), "0.2": (middle, 0.5), "0.8": (20.0, 1.0)}
     record(folders[0], "tau", {tau: {"psnr": psnr, "shares": {"W+": share}} for tau, (psnr, share) in rows.items()}, profile="full")
-    assert row_of(results.rows(*folders), claim("The smaller tau")).agrees is agrees
+    assert row_of(results.rows(folders[0]), claim("The smaller tau")).agrees is agrees
 
 
 def test_what_no_run_has_is_listed_as_not_run(folders):
-    found = results.rows(*folders)
+    found = results.rows(folders[0])
     assert [row.agrees for row in found] == [None] * sum(len(one.domains) for one in claims.CLAIMS)
     lines = results.table(found)[2:]
     assert len(lines) == len(claims.CLAIMS) and all(line.endswith("| not run |") for line in lines)
@@ -84,25 +83,25 @@ def test_what_no_run_has_is_listed_as_not_run(folders):
 
 def test_a_number_that_a_run_has_not_is_named_and_not_assumed(folders):
     record(folders[0], "table1", {"methods": {"w+": {"psnr": 20.0, "lpips": 0.3}}}, profile="full")
-    row = row_of(results.rows(*folders), claim("W+ gives better inversions than W"))
+    row = row_of(results.rows(folders[0]), claim("W+ gives better inversions than W"))
     assert row.agrees is None and results.verdict(row) == "not run: the run lacks w"
     record(folders[0], "fig05", {"psnr": [None], "moved": {}, "permitted": {}}, profile="full")  # NaN is written as null
-    assert row_of(results.rows(*folders), claim("Inversions closely match")).agrees is None
+    assert row_of(results.rows(folders[0]), claim("Inversions closely match")).agrees is None
 
 
 def test_a_quick_run_says_so_and_a_full_one_comes_before_it(folders):
     record(folders[1], "fig03", {"psnr": {"W+": 15.0, "F4": 16.0}}, images=1, inverted=1, steps=14)
-    row = row_of(results.rows(*folders), RISES)
+    row = row_of(results.rows(folders[0]), RISES)
     assert results.verdict(row) == "agrees (quick run only)"
     line, = [line for line in results.table([row]) if line.startswith("| Figure 3")]
-    assert "quick, 1 image, 1 inverted, 14 steps; `outputs/figures/fig03-cars.json`" in line
+    assert "quick, 1 image, 1 inverted, 14 steps; `figures/quick/fig03-cars.json`" in line
     record(folders[0], "fig03", {"psnr": {"W+": 19.0, "F4": 18.0}}, profile="full")
-    assert "quick" not in results.verdict(row_of(results.rows(*folders), RISES))
+    assert "quick" not in results.verdict(row_of(results.rows(folders[0]), RISES))
 
 
 def test_a_reason_is_that_of_the_weights_it_was_found_on(folders):
     record(folders[0], "fig03", {"psnr": {"W+": 19.0, "F4": 18.0}}, profile="full")
-    run = results.find("fig03", "cars", *folders)
+    run = results.find("fig03", "cars", folders[0])
     known = claims.Claim("here", "rises", "fig03", RISES.check, why={"cars full 01234567": "too few steps"})
     other = claims.Claim("here", "rises", "fig03", RISES.check, why={"cars full ffffffff": "too few steps"})
     assert results.verdict(results.judge(known, "cars", run)) == "**does not agree**. Why: too few steps"
@@ -116,9 +115,9 @@ def test_the_training_s_numbers_are_found_by_their_place(folders):
     folder.mkdir(parents=True)
     tau = {"gain": -0.25, "lpips_ratio": 1.0371}
     (folder / "cats.json").write_text(json.dumps({"evaluation": {"images": 64, "steps": 100, "tau": tau}}))
-    row = row_of(results.rows(*folders), claim("SAM is closer to the image than W+."), "cats")
+    row = row_of(results.rows(folders[0]), claim("SAM is closer to the image than W+."), "cats")
     assert (row.ours, row.agrees, row.run.setting) == ("-0.2 dB, LPIPS x1.04", False, "64 images, 100 steps")
-    assert results.find("training:predictor", "cats", *folders) is None
+    assert results.find("training:predictor", "cats", folders[0]) is None
 
 
 def test_figure_6_is_judged_by_its_notebook_and_by_the_training_alike(folders):
@@ -127,7 +126,7 @@ def test_figure_6_is_judged_by_its_notebook_and_by_the_training_alike(folders):
     record(folders[0], "fig06", numbers, "biggan-scenes", profile="full")
     (folders[0] / "training").mkdir()
     (folders[0] / "training" / "biggan-scenes.json").write_text(json.dumps({"evaluation": numbers | {"class_change_sam-F2": change}}))
-    found = [row for row in results.rows(*folders) if "biggan-scenes" in row.claim.domains]
+    found = [row for row in results.rows(folders[0]) if "biggan-scenes" in row.claim.domains]
     assert [(row.run.profile, row.agrees) for row in found] == [("full", True), ("training", True), ("full", False), ("training", True)]
     assert found[0].ours == found[1].ours == "Z+ alone 20.0 dB, Z+ and F2 23.5 dB (+3.5)"
     assert found[2].ours == "class changed and pose kept: z+ 85%, sam-F2 70%"
@@ -137,17 +136,17 @@ def test_a_record_of_several_categories_is_read_category_by_category(folders):
     folders[1].mkdir(parents=True)
     numbers = {"cars": {"psnr": [20.0, 24.0]}, "cats": {"psnr": [12.34]}}
     (folders[1] / "fig05.json").write_text(json.dumps({"name": "fig05", "numbers": numbers, "parameters": {"profile": "quick"}}))
-    found, close = results.rows(*folders), claim("Inversions closely match")
+    found, close = results.rows(folders[0]), claim("Inversions closely match")
     assert (row_of(found, close).ours, row_of(found, close, "cats").ours) == ("22.0 dB", "12.3 dB")
     assert row_of(found, close, "horses").agrees is None
-    assert row_of(found, close, "cats").run.file == "outputs/figures/fig05.json"
+    assert row_of(found, close, "cats").run.file == "figures/quick/fig05.json"
 
 
 def test_table_1_is_judged_by_the_best_other_method_of_each_measure(folders):
     methods = {"w+": {"lpips": 0.2, "psnr": 18.0}, "pti": {"lpips": 0.3, "psnr": 21.0}, "sam": {"lpips": 0.16, "psnr": 22.0},
                "e4e": {"lpips": 0.1, "psnr": 30.0}}  # an encoder is not among the optimizations
     record(folders[0], "table1", {"methods": methods}, profile="full")
-    found = results.rows(*folders)
+    found = results.rows(folders[0])
     first = row_of(found, claim("SAM-optimization is first"))
     assert first.agrees and "x0.80" in first.ours and "(+1.0)" in first.ours and "without w, gaussian, hybrid-e4e" in first.ours
     far = row_of(found, claim("It is so by far"))
@@ -160,20 +159,20 @@ def test_ticks_that_differ_from_the_paper_s_are_named(folders):
     spaces = ("W+", "F4", "F6", "F8", "F10")
     verdicts = {"size": dict(zip(spaces, [True] + [False] * 4)), "trees": dict(zip(spaces, [True] + [False] * 4))}
     record(folders[0], "table3", {"verdicts": verdicts}, profile="full")
-    row = row_of(results.rows(*folders), claim("Which space allows"))
+    row = row_of(results.rows(folders[0]), claim("Which space allows"))
     assert row.agrees is False and row.ours == "9 of 10 alike; trees in F4 does not"
 
 
 def test_people_who_were_not_asked_prefer_nothing(folders):
     record(folders[0], "table2", {"people": [], "measured": {}}, profile="full")
-    assert row_of(results.rows(*folders), claim("People prefer")).agrees is None
+    assert row_of(results.rows(folders[0]), claim("People prefer")).agrees is None
 
 
 def test_a_file_that_is_no_json_is_named(folders):
     folders[0].mkdir()
     (folders[0] / "fig03-cars.json").write_text("{")
     with pytest.raises(ValueError, match="fig03-cars.json is no JSON"):
-        results.rows(*folders)
+        results.rows(folders[0])
 
 
 def test_every_figure_and_table_has_a_claim_and_a_row_on_the_page_that_is_committed():
@@ -184,21 +183,25 @@ def test_every_figure_and_table_has_a_claim_and_a_row_on_the_page_that_is_commit
         assert one.says in page
 
 
-def test_the_page_names_only_files_that_are_there_or_that_a_notebook_makes():
-    page, made = (paths.ROOT / "RESULTS.md").read_text(), {reproduce.Job(path, {}).name for path in reproduce.paper_notebooks()}
-    for file in re.findall(r"`(\S+\.json)`", page):
-        if file.startswith("outputs/figures/"):
-            assert re.split("[-.]", file.split("/")[-1])[0] in made, file
-        else:
-            assert (paths.ROOT / file).is_file(), file
-
-
-def test_the_page_s_rows_of_committed_files_are_up_to_date(tmp_path):
-    """What the quick runs say depends on who ran them last; the rest of the page is that of figures/."""
+def test_the_page_that_is_committed_is_what_the_committed_files_say():
     page = (paths.ROOT / "RESULTS.md").read_text()
-    for line in results.table(results.rows(quick=tmp_path)):
-        if "; `figures/" in line:
-            assert line.split("|", 3)[3] in page, "python -m samlib results writes it again"
+    assert page == results.page(results.rows()), "python -m samlib results writes it again"
+    assert all((paths.ROOT / file).is_file() for file in re.findall(r"`(\S+\.json)`", page))
+
+
+def test_quick_records_that_judge_something_are_kept_and_no_others(tmp_path):
+    figures, outputs = tmp_path / "figures", tmp_path / "outputs"
+    for name, domain in (("fig03", "cars"), ("fig03", "cats"), ("fig04", "cars"), ("notes", "cars")):
+        record(outputs, name, {"psnr": {"W+": 15.0}}, domain)
+    record(outputs, "fig02", {}, profile="full")  # of a run that was told another folder
+    record(figures, "fig03", {"psnr": {"W+": 19.0}}, "cats", profile="full")
+    record(figures / "small", "fig04", {"psnr": {"W+": 19.0}}, profile="small")
+    record(figures / "quick", "fig03", {"psnr": {"W+": 14.0}}, "cats")  # a full run has come since
+    record(figures / "quick", "fig03", {"psnr": {"W+": 14.0}})
+    record(figures / "quick", "fig01", {"psnr": {"W+": 14.0}})  # not run again
+    results.keep_quick(outputs, figures)
+    assert {file.name for file in (figures / "quick").iterdir()} == {"fig01-cars.json", "fig03-cars.json"}
+    assert results.find("fig03", "cars", figures).numbers == {"psnr": {"W+": 15.0}}
 
 
 def test_the_command_writes_the_page(tmp_path, capsys, monkeypatch):
@@ -207,6 +210,7 @@ def test_the_command_writes_the_page(tmp_path, capsys, monkeypatch):
     record(tmp_path / "outputs" / "figures", "fig12", {"by class": {"psnr_object": 15.04}, "predicted": {"psnr_object": 16.0}})
     assert main(["results", "--out", str(tmp_path / "page.md")]) == 0
     assert "by class 15.0, predicted 16.0 dB" in (tmp_path / "page.md").read_text()
+    assert (tmp_path / "figures" / "quick" / "fig12-cars.json").is_file()
     assert "quick run only | 1 | 0" in capsys.readouterr().out
 
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from samlib import edit_measures, paths, published, scenes, shown
+from samlib.experiments import Inputs
 from samlib.training.edits import CONCERNED, EDITS
 from samlib.training.factors import FactorRegressor
 
@@ -51,6 +52,15 @@ def test_late_edits_are_those_that_work_in_later_spaces(cats, monkeypatch):
     monkeypatch.setattr(edit_measures, "left_in_spaces", lambda *given: {
         "pose": {"W+": 1, "F4": 0}, "red_nose": {"W+": 1, "F4": 0.6}, "eye_size": {"W+": 1, "F4": 0.5}, "black": {"W+": 1, "F4": 0.4}})
     assert shown.edits(cats, 3, late=True) == ["eye_size", "red_nose", "black"]  # of equals the last
+
+
+def test_edits_that_the_layer_map_permits_come_first(cats, monkeypatch):
+    given = Inputs(torch.zeros(1, 3, 64, 64), ("one",))
+    for space, first in ((0, "pose"), (1, "red_nose")):  # in F4 pose has no rows left
+        layer_map = torch.full((1, 64, 64), space)
+        monkeypatch.setattr(type(cats), "predict", lambda self, images, tau=None, found=layer_map: {"layer_map": found})
+        assert shown.edits(cats, 1, inputs=given) == [first]
+        assert {*shown.edits(cats, 9, inputs=given)} == {*shown.edits(cats, 9)}
 
 
 def test_the_object_is_the_category_s(cats):
