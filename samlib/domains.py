@@ -91,7 +91,7 @@ class Domain:
         and what is outside of the domain's aspect, is seen by nobody, costs nothing, and stays in W+.
         method     "sam"; "w", "w+", "gaussian", "hybrid-e4e", "pti"; or a feature space, "F4" to "F10", for the whole image;
                    or an encoder, which takes no steps: "sam-encoder", "e4e", "restyle-psp", "restyle-e4e".
-                   Of a BigGAN "sam", "z", "z+", "F2", "F4".
+                   Of a BigGAN "sam", "z", "z+", "gaussian", "F2", "F4".
         tau        threshold of the error, a number or (N,); None: the domain's for this method.
         layer_map  (N, R, R) or (R, R) index into `spaces`, R the generator's resolution: instead of the predicted one.
         start      where to begin: the name of an encoder, or an Inversion of these images; None: the domain's own.

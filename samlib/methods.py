@@ -27,7 +27,7 @@ METHODS = {
 }
 # Where a method begins if that is its own affair: at what an encoder gives, or (None) at the mean w.
 STARTS = {"hybrid-e4e": "e4e", "w": None, "gaussian": None, "pti": None}
-Z_METHODS = ("sam", "z", "z+")  # those of a BigGAN, beside its feature spaces; every one has the Gaussian prior of Eq. 9
+Z_METHODS = ("sam", "z", "z+", "gaussian")  # those of a BigGAN, beside its feature spaces
 BY_TAU = ("sam", "sam-encoder")  # those that choose the space of a segment; all others have a layer map that is given
 W_ONLY = ("pti", "e4e", "restyle-psp", "restyle-e4e")
 

@@ -208,7 +208,7 @@ def domain(tmp_path_factory):
     return samlib.load(save_domain(tmp_path_factory.mktemp("domains") / "biggan-tiny"), "cpu")
 
 
-@pytest.mark.parametrize("method", ["sam", "z", "z+", "F2", "F4"])
+@pytest.mark.parametrize("method", ["sam", "z", "z+", "gaussian", "F2", "F4"])
 def test_a_domain_inverts_with_the_class_its_classifier_finds(domain, foreign, method):
     foreign = at_size(foreign, 64)
     classes = SceneClassifier.load(domain.folder / "classifier.safetensors")(foreign)
@@ -222,7 +222,7 @@ def test_a_domain_inverts_with_the_class_its_classifier_finds(domain, foreign, m
 
 def test_a_domain_edits_by_direction_and_by_class(domain, foreign):
     foreign = at_size(foreign, 64)
-    assert domain.methods == ("sam", "z", "z+", "F2", "F4")
+    assert domain.methods == ("sam", "z", "z+", "gaussian", "F2", "F4")
     found = domain.invert(foreign, "z+", classes=NAMES, progress=False)
     assert torch.equal(found.w_plus[:, 0, 6:], domain.generator.embed(NAMES))
     want = domain.generator.synthesis(found.w_plus + domain.generator.class_direction(found.w_plus, "truck"))

@@ -49,7 +49,7 @@ PROFILES = {
 # weight of L_F, 5, left F2 and F4 within 1 dB of z+ on a small generator; with 0.05 they were 3 and 4 dB above it. l2 weighs
 # what it does in the other domains (see `category`). Features deviate by 4 over images in F2 and by 7 in F4, a hundred times as much as
 # in F10 there: at the published rate of 0.05 F2 hardly moves.
-INVERSION = {"weights": Weights(l2=5, gaussian=1e-3, spread=1e-4, feature=0.05), "learning_rate": 0.1,
+INVERSION = {"weights": Weights(l2=5, gaussian=1e-5, spread=1e-4, feature=0.05), "learning_rate": 0.1,
              "delta_learning_rate": {"F2": 0.4, "F4": 0.4}}
 
 
