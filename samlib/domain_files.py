@@ -36,6 +36,10 @@ def _text(value) -> bool:
     return type(value) is str
 
 
+def _texts(value) -> bool:
+    return type(value) is list and len(value) > 0 and all(map(_text, value))
+
+
 TERMS = tuple(field.name for field in fields(Weights))
 # setting -> what tells whether a value fits, and the same in words. Others, as a record of what it was made from, may stand there.
 SETTINGS = {
@@ -46,7 +50,7 @@ SETTINGS = {
     "delta_learning_rate": (_rates, "a number above 0, or {space: number}"),
     "metric": (_text, "a name"),
     "segmenter": (_text, "a name"),
-    "start": (lambda value: value is None or _text(value), "the name of an encoder"),
+    "start": (lambda value: value is None or _text(value) or _texts(value), "the name of an encoder, or a list of such names"),
     "strengths": (_strengths, "{direction: [low, high]}"),
     "left": (_left, "{direction: {space: share}}"),
     "weights": (lambda value: type(value) is dict and set(value) <= set(TERMS) and all(map(_number, value.values())),

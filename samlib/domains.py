@@ -23,6 +23,7 @@ from samlib.classifier import SceneClassifier
 from samlib.domain_files import file_of, missing, read_description
 from samlib.edit import acts_in, edit
 from samlib.images import check, check_valid, framed, to_square
+from samlib.inversion import Inversion, joined
 from samlib.invertibility import InvertibilityPredictor
 from samlib.objective import Weights
 from samlib.optimize import optimize
@@ -43,7 +44,8 @@ class Domain:
                 optimization, and one pass leaves larger ones.
     steps       of the optimization; weights: of its objective;
     learning_rate: of w; delta_learning_rate: of the feature changes, or space name -> rate. The scales of both are the generator's own.
-    start       name of the encoder that the optimization begins at; None: the mean w.
+    start       name of the encoder that the optimization begins at, or several, of which each image begins at what comes closest to
+                it; None: the mean w.
     aspect      (width, height) of what the generator makes inside its square; None: all of it.
     view        side of the square at which S sees an image; None: the generator's.
     missing     part -> what to say when it is asked for and not there.
@@ -63,7 +65,7 @@ class Domain:
     delta_learning_rate: float | dict[str, float] = 0.05
     folder: Path | None = None
     encoders: dict[str, torch.nn.Module] = field(default_factory=dict)
-    start: str | None = None
+    start: str | tuple[str, ...] | None = None
     aspect: tuple[int, int] | None = None
     view: int | None = None
     missing: dict[str, str] = field(default_factory=dict)
@@ -94,7 +96,7 @@ class Domain:
                    Of a BigGAN "sam", "z", "z+", "gaussian", "F2", "F4".
         tau        threshold of the error, a number or (N,); None: the domain's for this method.
         layer_map  (N, R, R) or (R, R) index into `spaces`, R the generator's resolution: instead of the predicted one.
-        start      where to begin: the name of an encoder, or an Inversion of these images; None: the domain's own.
+        start      where to begin: the name of an encoder, a tuple of such names, or an Inversion of these images; None: the domain's own.
         valid      (N, 1, R, R), 1 where images that are squares already have not been padded.
         classes    of a BigGAN: names or ids, one or for each image; None: what its classifier says.
         callback   called as callback(step, images) now and then, for a preview. Ctrl-C ends early with what there is.
@@ -192,8 +194,8 @@ class Domain:
         """The options of `optimize` that begin at `start`, as `invert` takes it; masks: those of the layer map."""
         if start is None:
             return {}
-        if isinstance(start, str):
-            start = encoders.encode(self.encoder(start), self.generator, images, layer_map)
+        if not isinstance(start, Inversion):
+            start = closest([encoders.encode(self.encoder(name), self.generator, images, layer_map) for name in methods.encoders_in(start)])
         deltas = {name: delta for name, delta in start.deltas.items() if name in masks and masks[name].any()}
         return {"start": start.w_plus, "start_deltas": deltas}
 
@@ -220,6 +222,14 @@ class Domain:
         if getattr(self, part) is None:
             raise FileNotFoundError(self.missing.get(part) or missing(self.folder or Path(self.name), part))
         return getattr(self, part)
+
+
+def closest(inversions: list[Inversion]) -> Inversion:
+    """Of several Inversions of the same images, for each image the one whose picture is closest to it, by l2."""
+    if len(inversions) == 1:
+        return inversions[0]
+    errors = torch.stack([(one.images - one.inputs).square().mean((1, 2, 3)) for one in inversions])
+    return joined([inversions[best][i] for i, best in enumerate(errors.argmin(0).tolist())])
 
 
 def domains():

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from samlib import figures, kept, memory, methods, paths, scenes
 from samlib.images import read_image, to_square
-from samlib.inversion import Inversion
+from samlib.inversion import Inversion, joined
 from samlib.scenes import classes
 
 HELD_OUT = 100  # added to a notebook's seed: the trainings drew their scenes from seeds 0 to 4
@@ -109,7 +109,7 @@ def inverted(domain, images, method="sam", *, batch=None, compute=True, holes=Fa
     if not there or (len(there) < len(keys) and not holes):
         raise RuntimeError(f"{len(keys) - len(there)} of {len(keys)} inversions by {method} are missing in {kept.folder()}"
                            + (f"; {_last_failure()}" if compute else "; run them first, or take what there is with holes=True"))
-    return kept.joined([kept.read(keys[i], images[i:i + 1]) for i in there]).to(domain.device)
+    return joined([kept.read(keys[i], images[i:i + 1]) for i in there]).to(domain.device)
 
 
 def seconds(domain, images, method="sam", **options) -> list[float]:

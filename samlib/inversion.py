@@ -143,3 +143,26 @@ class Inversion:
             if x.ndim != 2 or x.shape[1] != len(self):
                 raise ValueError(f"losses of {name}: shape {tuple(x.shape)}; want (steps, {len(self)})")
 
+
+def joined(inversions: list[Inversion]) -> Inversion:
+    """One batch of several; a space that one of them does not use gets zeros there, which changes nothing."""
+    if len(inversions) == 1:
+        return inversions[0]
+    first = inversions[0]
+    if any(one.valid is not None for one in inversions):  # None is valid everywhere
+        inversions = [replace(one, valid=torch.ones_like(one.images[:, :1]) if one.valid is None else one.valid) for one in inversions]
+    values = {name: torch.cat([getattr(one, name) for one in inversions]) for name in BATCHED
+              if all(getattr(one, name) is not None for one in inversions)}
+    for group in BY_NAME:
+        values[group] = {name: torch.cat(parts) for name, parts in _by_name(inversions, group).items()}
+    # runs that were stopped have shorter histories: only the steps that all have
+    values["losses"] = {name: torch.cat([part[:min(map(len, parts))] for part in parts], 1)
+                        for name, parts in _by_name(inversions, "losses").items()}
+    texts = {name: getattr(first, name) for name in ("spaces", "domain", "method", "noise")}
+    return Inversion(**values, **texts)
+
+
+def _by_name(inversions, group):
+    """name -> the tensor of each inversion, zeros where it has none."""
+    known = {name: x for one in inversions for name, x in getattr(one, group).items()}
+    return {name: [getattr(one, group).get(name, torch.zeros_like(x)) for one in inversions] for name, x in known.items()}

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from samlib import encode, methods, paths
 from samlib.images import to_square
-from samlib.inversion import BATCHED, BY_NAME, Inversion
+from samlib.inversion import Inversion, joined
 from samlib.segmenters import Later
 
 CODE = ("baselines", "biggan", "biggan_layers", "classifier", "domains", "encode", "encoder_networks", "features", "images",
@@ -102,33 +102,10 @@ def rows(options: dict, part: list[int], count: int) -> dict:
             return joined([value[i] for i in part])
         if isinstance(value, Tensor) and value.ndim and len(value) == count and (name != "layer_map" or value.ndim == 3):
             return value[part]
-        return [value[i] for i in part] if isinstance(value, list | tuple) and len(value) == count else value
+        of_each = isinstance(value, list | tuple) and len(value) == count and name != "start"  # which names encoders, for all
+        return [value[i] for i in part] if of_each else value
 
     return {name: cut(name, value) for name, value in options.items()}
-
-
-def joined(inversions: list[Inversion]) -> Inversion:
-    """One batch of several; a space that one of them does not use gets zeros there, which changes nothing."""
-    if len(inversions) == 1:
-        return inversions[0]
-    first = inversions[0]
-    if any(one.valid is not None for one in inversions):  # None is valid everywhere
-        inversions = [replace(one, valid=torch.ones_like(one.images[:, :1]) if one.valid is None else one.valid) for one in inversions]
-    values = {name: torch.cat([getattr(one, name) for one in inversions]) for name in BATCHED
-              if all(getattr(one, name) is not None for one in inversions)}
-    for group in BY_NAME:
-        values[group] = {name: torch.cat(parts) for name, parts in _by_name(inversions, group).items()}
-    # runs that were stopped have shorter histories: only the steps that all have
-    values["losses"] = {name: torch.cat([part[:min(map(len, parts))] for part in parts], 1)
-                        for name, parts in _by_name(inversions, "losses").items()}
-    texts = {name: getattr(first, name) for name in ("spaces", "domain", "method", "noise")}
-    return Inversion(**values, **texts)
-
-
-def _by_name(inversions, group):
-    """name -> the tensor of each inversion, zeros where it has none."""
-    known = {name: x for one in inversions for name, x in getattr(one, group).items()}
-    return {name: [getattr(one, group).get(name, torch.zeros_like(x)) for one in inversions] for name, x in known.items()}
 
 
 def digests(domain) -> dict[str, str]:
@@ -145,7 +122,7 @@ def parts_of(domain, method: str, options: dict) -> dict[str, str]:
     if by_tau(method, options):
         wanted |= {"predictor": domain.predictor, "segmenter": domain.segmenter}
     start = None if method in encode.ENCODERS else options.get("start") or methods.STARTS.get(method, domain.start)
-    for name in {method, start if isinstance(start, str) else None} & {*encode.ENCODERS}:
+    for name in {method, *methods.encoders_in(start)} & {*encode.ENCODERS}:
         wanted[name] = domain.encoder(name)
     if options.get("classes") is None:  # then a BigGAN goes by the classes it was given, or asks its classifier
         wanted |= {name: getattr(domain.generator, name, None) for name in ("given", "classify")}

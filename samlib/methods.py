@@ -37,6 +37,11 @@ def options(method, weights) -> dict:
     return METHODS.get(method, _as_it_is)(weights)
 
 
+def encoders_in(start) -> tuple[str, ...]:
+    """The names of the encoders that a `start` of `Domain.invert` asks for."""
+    return (start,) if isinstance(start, str) else tuple(start) if isinstance(start, list | tuple) else ()
+
+
 def steps_in_all(method, steps: int) -> int:
     """The length of the longest history of an inversion that was not stopped; PTI tunes after its `steps`, an encoder has none."""
     if method in encoders.ENCODERS:

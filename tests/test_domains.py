@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 import samlib
-from samlib import domain_files, layer_map, paths, scenes
+from samlib import domain_files, layer_map, methods, paths, scenes
 from samlib.checkpoints import save_tensors
 from samlib.domains import pick_device
 from samlib.images import read_image
@@ -213,6 +213,8 @@ def test_missing_files_say_which_where_and_how(tiny_folder, tmp_path, images):
         (b'{"delta_learning_rate": 0}', "delta_learning_rate is 0; want a number above 0, or"),
         (b'{"delta_learning_rate": {"F4": "x"}}', "delta_learning_rate is"),
         (b'{"start": 3}', "start is 3; want the name of an encoder"),
+        (b'{"start": ["e4e", 3]}', "start is .*want the name of an encoder, or a list"),
+        (b'{"start": []}', "start is"),
         (b'{"strengths": {"size": 2}}', r"strengths is .*want \{direction: \[low, high\]\}"),
         (b'{"strengths": [1]}', "strengths is"),
         (b'{"left": {"size": 0.5}}', r"left is .*want \{direction: \{space: share\}\}"),
@@ -273,7 +275,7 @@ def test_shipped_descriptions_are_whole():
         settings = json.loads((paths.DATA / name / "domain.json").read_text())
         assert set(settings) <= {"tau", *domain_files.SETTINGS}
         domain = samlib.load(name, "cpu")
-        assert domain.start == settings.get("start") and (domain.start is None or domain.encoder(domain.start))
+        assert domain.start == settings.get("start") and all(map(domain.encoder, methods.encoders_in(domain.start)))
         classes = getattr(domain.generator, "names", None) or ()  # of a BigGAN, to which an edit can lead, too
         assert domain.predictor and domain.segmenter and len(domain.directions) + len(classes) >= 4
         assert set(domain.strengths) <= set(domain.directions)

@@ -251,6 +251,21 @@ def test_the_optimizer_starts_where_the_encoder_ended(with_encoders, images):
     assert not torch.equal(by_name.w_plus, encoded.w_plus)
 
 
+def test_each_image_begins_at_the_encoder_that_comes_closest(with_encoders, images):
+    """With rates of 0 an inversion is its start."""
+    domain = replace(with_encoders, learning_rate=0.0, delta_learning_rate=0.0)
+    both, tau = ("sam-encoder", "e4e"), torch.tensor([-1.0, 9.0, 0.2])
+    starts = [domain.invert(images, tau=tau, start=name, steps=1, progress=False) for name in both]
+    errors = torch.stack([(one.images - images).square().mean((1, 2, 3)) for one in starts])
+    assert 0 < errors.argmin(0).sum() < 3  # each is the closest to some image
+    found = domain.invert(images, tau=tau, start=both, steps=1, progress=False)
+    for i, best in enumerate(errors.argmin(0).tolist()):
+        torch.testing.assert_close(found[i].images, starts[best][i].images, atol=1e-5, rtol=0)
+        torch.testing.assert_close(found[i].w_plus, starts[best][i].w_plus)
+    alone = domain.invert(images[1:2], tau=tau[1:2], start=both, steps=1, progress=False)
+    torch.testing.assert_close(found[1].images, alone.images, atol=1e-5, rtol=0)
+
+
 def test_hybrid_is_w_plus_from_e4e(with_encoders, images):
     found = with_encoders.invert(images, "hybrid-e4e", steps=3, progress=False)
     start = with_encoders.invert(images, "e4e").w_plus

@@ -284,3 +284,6 @@ def test_a_key_has_the_encoders_that_the_call_reads_and_no_other(tiny):
     read = {method: {*kept.parts_of(tiny, method, {})} & {*tiny.encoders} for method in ("sam", "w+", "w", "pti", "hybrid-e4e", "e4e")}
     assert read == {"sam": {"sam-encoder"}, "w+": {"sam-encoder"}, "w": set(), "pti": set(), "hybrid-e4e": {"e4e"}, "e4e": {"e4e"}}
     assert "e4e" in kept.parts_of(tiny, "w", {"start": "e4e"})
+    assert "e4e" in kept.parts_of(tiny, "w+", {"start": ("e4e",)}) and "e4e" not in kept.parts_of(tiny, "w+", {})
+    both = ("e4e", "sam-encoder")  # two names, and for all of the two images
+    assert kept.rows({"start": both, "classes": ["van", "cat"]}, [1], 2) == {"start": both, "classes": ["cat"]}
