@@ -10,7 +10,7 @@ LONG = ("quickstart", "table1_reconstruction", "table2_preference", "fig03_trade
 
 def pytest_collection_modifyitems(items):
     def place(item):
-        name = Path(item.fspath).stem
-        return LONG.index(name) if name in LONG else len(LONG)
+        file = Path(item.fspath)
+        return LONG.index(file.stem) if file.stem in LONG else len(LONG) + (file.suffix == ".py")
 
-    items.sort(key=place)  # the others stay as they are
+    items.sort(key=place)  # then the other notebooks, then the other tests, which are short, each as they are

@@ -47,8 +47,8 @@ PROFILES = {
 }  # fmt: skip
 # How it inverts, as in its domain.json. z has variance 1, so its weights are on another scale than those of W. The published
 # weight of L_F, 5, left F2 and F4 within 1 dB of z+ on a small generator; with 0.05 they were 3 and 4 dB above it. l2 weighs
-# what it does in the other domains (see `category`). Features deviate by 4 over images in F2 and by 7 in F4, a hundred times as much as
-# in F10 there: at the published rate of 0.05 F2 hardly moves.
+# what it does in the other domains (see `category`). Features deviate by 3 over images in F2 and by 4.5 in F4, 15 times as much as there
+# and more: at the published rate of 0.05 F2 hardly moves.
 INVERSION = {"weights": Weights(l2=5, gaussian=1e-5, spread=1e-4, feature=0.05), "learning_rate": 0.1,
              "delta_learning_rate": {"F2": 0.4, "F4": 0.4}}
 
