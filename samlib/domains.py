@@ -26,7 +26,7 @@ from samlib.images import check, check_valid, framed, to_square
 from samlib.inversion import Inversion, joined
 from samlib.invertibility import InvertibilityPredictor
 from samlib.objective import Weights
-from samlib.optimize import optimize
+from samlib.optimize import DELTA_RATE, optimize
 from samlib.perceptual import Metric
 from samlib.predict import predict
 from samlib.segmenters import SceneSegmenter, Tidy, named
@@ -62,7 +62,7 @@ class Domain:
     steps: int = 200
     weights: Weights = Weights()
     learning_rate: float = 0.05
-    delta_learning_rate: float | dict[str, float] = 0.05
+    delta_learning_rate: float | dict[str, float] = DELTA_RATE
     folder: Path | None = None
     encoders: dict[str, torch.nn.Module] = field(default_factory=dict)
     start: str | tuple[str, ...] | None = None
@@ -265,7 +265,7 @@ def load(name, device=None):
         _load(folder, "segmenter", lambda path: Tidy(SceneSegmenter.load(path, device)))
         or (named(settings["segmenter"], device) if "segmenter" in settings else None),
         {}, strengths, settings.get("tau", 0.225), settings.get("steps", 200), Weights(**settings.get("weights", {})),
-        settings.get("learning_rate", 0.05), settings.get("delta_learning_rate", 0.05), folder, start=settings.get("start"),
+        settings.get("learning_rate", 0.05), settings.get("delta_learning_rate", DELTA_RATE), folder, start=settings.get("start"),
         encoder_tau=settings.get("encoder_tau"))
     found = _load(folder, "directions", domain.add_directions) or []
     domain.left = settings.get("left", {})

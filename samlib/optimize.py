@@ -23,6 +23,8 @@ from .inversion import Inversion
 from .objective import Weights, WStatistics, f_loss, latent_prior, perceptual, reconstruction_loss, total
 from .precision import fused
 
+DELTA_RATE = 0.05  # of the feature changes, as published
+
 
 def optimize(
     generator,

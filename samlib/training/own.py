@@ -22,6 +22,7 @@ from ..checkpoints import load_generator, save_generator, save_tensors
 from ..domains import pick_device
 from ..invertibility import InvertibilityPredictor
 from ..objective import Weights
+from ..optimize import DELTA_RATE
 from ..perceptual import METRICS, Metric
 from . import gan, loop, threshold
 from .folder import read_folder, split
@@ -150,7 +151,7 @@ def invert(run):
     for name, images in (("train", run.images[:s.inversions]), ("held-out", run.held_out)):
         run.shards[name] = inversion_dataset(
             run.generator, run.metric, images, run.out / "inversions" / name, shard=s.shard, steps=s.steps, weights=Weights(),
-            learning_rate=s.learning_rate, progress=run.progress)
+            learning_rate=s.learning_rate, delta_learning_rate=DELTA_RATE, progress=run.progress)
     count = sum(map(len, run.shards.values()))
     return f"{count} files" if count > before else None
 
