@@ -23,7 +23,7 @@ from samlib.classifier import SceneClassifier
 from samlib.domain_files import file_of, missing, read_description
 from samlib.edit import acts_in, edit
 from samlib.images import check, check_valid, framed, to_square
-from samlib.inversion import Inversion, joined
+from samlib.inversion import Inversion, closest
 from samlib.invertibility import InvertibilityPredictor
 from samlib.objective import Weights
 from samlib.optimize import DELTA_RATE, optimize
@@ -195,7 +195,8 @@ class Domain:
         if start is None:
             return {}
         if not isinstance(start, Inversion):
-            start = closest([encoders.encode(self.encoder(name), self.generator, images, layer_map) for name in methods.encoders_in(start)])
+            begun = [encoders.encode(self.encoder(name), self.generator, images, layer_map) for name in methods.encoders_in(start)]
+            start = closest(begun)
         deltas = {name: delta for name, delta in start.deltas.items() if name in masks and masks[name].any()}
         return {"start": start.w_plus, "start_deltas": deltas}
 
@@ -222,14 +223,6 @@ class Domain:
         if getattr(self, part) is None:
             raise FileNotFoundError(self.missing.get(part) or missing(self.folder or Path(self.name), part))
         return getattr(self, part)
-
-
-def closest(inversions: list[Inversion]) -> Inversion:
-    """Of several Inversions of the same images, for each image the one whose picture is closest to it, by l2."""
-    if len(inversions) == 1:
-        return inversions[0]
-    errors = torch.stack([(one.images - one.inputs).square().mean((1, 2, 3)) for one in inversions])
-    return joined([inversions[best][i] for i, best in enumerate(errors.argmin(0).tolist())])
 
 
 def domains():

@@ -144,6 +144,14 @@ class Inversion:
                 raise ValueError(f"losses of {name}: shape {tuple(x.shape)}; want (steps, {len(self)})")
 
 
+def closest(inversions: list[Inversion]) -> Inversion:
+    """Of several Inversions of the same images, for each image the one whose picture is closest to it, by l2."""
+    if len(inversions) == 1:
+        return inversions[0]
+    errors = torch.stack([(one.images - one.inputs).square().mean((1, 2, 3)) for one in inversions])
+    return joined([inversions[best][i] for i, best in enumerate(errors.argmin(0).tolist())])
+
+
 def joined(inversions: list[Inversion]) -> Inversion:
     """One batch of several; a space that one of them does not use gets zeros there, which changes nothing."""
     if len(inversions) == 1:
