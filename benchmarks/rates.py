@@ -40,12 +40,12 @@ def main():
     parser.add_argument("--images", type=int, default=2)
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--kind", default="challenging")
-    parser.add_argument("--mean", action="store_true", help="begin at the mean w, not where the domain does")
+    parser.add_argument("--start", help="an encoder to begin at, or mean for the mean w (default: where the domain does)")
     parser.add_argument("--device")
     options = parser.parse_args()
     domain = samlib.load(options.domain, options.device)
     print("features deviate by", ", ".join(f"{name} {value:.2g}" for name, value in deviations(domain.generator).items()), flush=True)
-    domain.start = None if options.mean else domain.start
+    domain.start = {None: domain.start, "mean": None}.get(options.start, options.start)
     x = experiments.inputs(domain, options.kind, options.images).images
     for rate in options.rates:
         domain.delta_learning_rate = rate

@@ -25,12 +25,12 @@ def judged_by(domain: Domain, metric: str = "") -> Domain:
     return replace(domain, metric=Metric(metric).to(domain.device)) if metric else domain
 
 
-def edits(domain, wanted: int | list[str], late: bool = False, seed: int = 0, inputs=None, tau=None) -> list[str]:
+def edits(domain, wanted: int | list[str], late: bool = False, seed: int = 0, layer_map=None, segments=None) -> list[str]:
     """Names of directions: those that are `wanted`, or so many of the domain's, as it lists them, Table 3's four first.
 
     late=True: of those four the ones that, measured, work in most of the first three spaces (`edit_measures.works_in`); among
     equals the last, for Table 3 lists them so. Directions of PCA have no meaning and are not counted.
-    inputs: of one image (`experiments.inputs`); then those come first that its layer map, at tau, lets reach what they are about.
+    layer_map (1, R, R) of an image, and its true segments where they are known: those come first that it permits (`qualitative`).
     """
     known = [name for name in domain.directions if not name.startswith("pca")]
     if not isinstance(wanted, int):
@@ -41,9 +41,8 @@ def edits(domain, wanted: int | list[str], late: bool = False, seed: int = 0, in
         left = edit_measures.left_in(domain, edit_measures.regressor_of(domain), known[:4], seed=seed)
         works = edit_measures.works_in(left)
         known = sorted(reversed(works), key=lambda name: -sum(works[name][:3]))
-    if inputs is not None:
-        layer_map = domain.predict(inputs.images, tau)["layer_map"]
-        known.sort(key=lambda name: not qualitative.permitted(domain, layer_map, name, inputs.segments).all())
+    if layer_map is not None:
+        known.sort(key=lambda name: not qualitative.permitted(domain, layer_map, name, segments).all())
     return known[:wanted]
 
 
