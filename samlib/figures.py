@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from matplotlib.colors import to_rgb
 from matplotlib.patches import Patch
+from PIL import Image
 
 from samlib import paths
 from samlib.images import from_uint8, to_uint8
@@ -159,8 +160,25 @@ def widen(figure, inches):
 
 
 def save(figure, path, pdf=False):
-    """Write the figure as `path` (PNG), and as PDF beside it if asked, each whole or not at all."""
-    for target in [path] + ([path.with_suffix(".pdf")] if pdf else []):
-        with paths.atomic_file(target) as temporary, plt.rc_context(STYLE):
+    """Write the figure as `path` (PNG), and as PDF beside it if asked, each whole or not at all.
+
+    In the PDF a picture has a palette of 256 colours of its own, which takes a third of the space; no eye tells it from the picture.
+    """
+    pictures = [picture for axis in figure.axes for picture in axis.images if picture.get_array().ndim == 3]
+    dpi = 150 if pictures else STYLE["savefig.dpi"]
+    with paths.atomic_file(path) as temporary, plt.rc_context(STYLE):
+        figure.savefig(temporary, bbox_inches="tight", pad_inches=0.03, dpi=dpi, pil_kwargs={"optimize": True})
+    if pdf:
+        whole = [np.asarray(picture.get_array()) for picture in pictures]
+        with paths.atomic_file(path.with_suffix(".pdf")) as temporary, plt.rc_context(STYLE):
+            for picture, data in zip(pictures, whole):
+                picture.set_data(few_colours(data))
             figure.savefig(temporary, bbox_inches="tight", pad_inches=0.03)
+        for picture, data in zip(pictures, whole):
+            picture.set_data(data)
     return path
+
+
+def few_colours(picture):
+    """An RGB picture (H, W, 3), uint8, in the 256 colours that suit it best."""
+    return np.asarray(Image.fromarray(picture).quantize(256, kmeans=2, dither=Image.Dither.NONE).convert("RGB"))

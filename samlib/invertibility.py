@@ -1,7 +1,8 @@
 """S, the invertibility predictor (Sec. 3.1, 6.1): from an image, the error each latent space would leave, per pixel.
 
-DeepLabV3+ (Chen et al., ECCV 2018) on a ResNet, output stride 16, with 8 output channels, and one small head per space.
-Module names are those of the published predictor, so that its files load by key.
+DeepLabV3+ (Chen et al., ECCV 2018), output stride 16, with 8 output channels, and one small head per space. Its backbone is
+a ResNet, as published, or EfficientNet-Lite0, which brings ImageNet weights. Module names are those of the published
+predictor, so that its files load by key.
 """
 
 import re
@@ -23,6 +24,8 @@ BLOCKS = {
     "resnet50": (Bottleneck, (3, 4, 6, 3)),
     "resnet101": (Bottleneck, (3, 4, 23, 3)),
 }
+LITE = "efficientnet-lite0"
+BACKBONES = (*BLOCKS, LITE)
 BASE_CHANNELS = 8
 
 
@@ -58,6 +61,34 @@ class Backbone(nn.Module):
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         x = F.relu(self.bn1(self.conv1(images)))
         low = self.layer1(F.max_pool2d(x, 3, stride=2, padding=1))
+        return low, self.layer4(self.layer3(self.layer2(low)))
+
+
+class LiteBackbone(nn.Module):
+    """EfficientNet-Lite0 (Tan and Le, ICML 2019; without squeeze and excitation) under the stages' names of `Backbone`, whose last
+    stage keeps the stride, too, and sees as far by a dilation of 2. Returns the features at 1/4 and at 1/16.
+
+    network: an EfficientNet whose weights it takes over; None: one that starts from nothing.
+    """
+
+    def __init__(self, network=None):
+        super().__init__()
+        from efficientnet_lite_pytorch import EfficientNet
+
+        network = network or EfficientNet.from_name(LITE)
+        blocks = list(network._blocks)
+        self.conv1, self.bn1 = network._conv_stem, network._bn0
+        for i, (first, end) in enumerate(((0, 3), (3, 5), (5, 11), (11, 16))):
+            setattr(self, f"layer{i + 1}", nn.Sequential(*blocks[first:end]))
+        self.low_channels, self.channels = (stage[-1]._project_conv.out_channels for stage in (self.layer1, self.layer4))
+        self.layer4[0]._depthwise_conv.stride = (1, 1)
+        for unit in self.layer4:
+            conv = unit._depthwise_conv
+            conv.dilation = (2, 2) if unit is not self.layer4[0] else (1, 1)
+            conv.static_padding = nn.ZeroPad2d(conv.dilation[0] * (conv.kernel_size[0] - 1) // 2)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        low = self.layer1(F.relu6(self.bn1(self.conv1(images))))
         return low, self.layer4(self.layer3(self.layer2(low)))
 
 
@@ -123,7 +154,7 @@ class Base(nn.Module):
 
     def __init__(self, backbone: str, width: int, decoder: int, low_reduced: int):
         super().__init__()
-        self.backbone = Backbone(backbone, width)
+        self.backbone = LiteBackbone() if backbone == LITE else Backbone(backbone, width)
         self.aspp = Pyramid(self.backbone.channels, decoder)
         self.decoder = Decoder(self.backbone.low_channels, decoder, low_reduced, BASE_CHANNELS)
 
@@ -148,17 +179,18 @@ class InvertibilityPredictor(nn.Module):
     """S: images (N, 3, H, W) in [-1, 1], H and W from 32 on -> error maps (N, S, H, W) >= 0, one per space, in order.
 
     spaces          names, or Space records.
-    backbone        a key of BLOCKS; the published network is `published`.
-    width           channels of the first stage.
+    backbone        one of BACKBONES; the published network is `published`.
+    width           channels of a ResNet's first stage.
     decoder         channels of the pyramid and the decoder; low_reduced: of the early features in it.
-    backbone_state  weights of the backbone under torchvision's names (its `fc.*` is ignored); None starts from nothing.
+    backbone_state  weights of the backbone: of a ResNet under torchvision's names (its `fc.*` is ignored), of EfficientNet-Lite0
+                    as LiteBackbone names them; None starts from nothing.
     """
 
     def __init__(self, spaces, backbone="resnet18", width=40, decoder=128, low_reduced=32, backbone_state=None):
         super().__init__()
-        if backbone not in BLOCKS:
-            raise ValueError(f"backbone {backbone!r} is not known; choose one of {', '.join(BLOCKS)}")
-        if width != 64 and BLOCKS[backbone][0] is Bottleneck:
+        if backbone not in BACKBONES:
+            raise ValueError(f"backbone {backbone!r} is not known; choose one of {', '.join(BACKBONES)}")
+        if width != 64 and BLOCKS.get(backbone, (None,))[0] is Bottleneck:
             raise ValueError(f"width {width} with {backbone}: only resnet18 and resnet34 come narrower; set it to 64")
         self.spaces = tuple(getattr(space, "name", space) for space in spaces)
         self.config = dict(spaces=self.spaces, backbone=backbone, width=width, decoder=decoder, low_reduced=low_reduced)

@@ -26,19 +26,20 @@ class Curve:
 
 
 def curve(inversion, seconds) -> Curve:
-    """From the history of the squared error, at the size at which the loss compares images, and the time of each image.
+    """From the history of the squared error, at the size at which the loss compares images, and the time of each image, of which the
+    least counts: what else the device did can only have added to it.
 
     Steps of one method take equally long, but for those at its end in which LPIPS is at full size, where that is another.
     """
     psnr = (10 * torch.log10(4 / inversion.losses["l2"])).mean(1).cpu()
     late = (torch.arange(len(psnr)) + 0.5) / len(psnr) > 1 - Reconstruction.FINE
     done = torch.where(late, LATE if inversion.images.shape[-1] <= 256 else 1.0, 1.0).cumsum(0)
-    return Curve(done / done[-1] * sum(seconds) / len(seconds), psnr)
+    return Curve(done / done[-1] * min(seconds), psnr)
 
 
 def point(psnr: torch.Tensor, seconds) -> Curve:
     """Of an encoder: psnr (N,) of its inversions."""
-    return Curve(torch.tensor([sum(seconds) / len(seconds)]), psnr.mean()[None].cpu())
+    return Curve(torch.tensor([min(seconds)]), psnr.mean()[None].cpu())
 
 
 def lead(curves: dict[str, Curve], name: str, count=20) -> tuple[list[float], list[float]]:

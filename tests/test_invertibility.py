@@ -6,7 +6,7 @@ import pytest
 import torch
 from reference import file as reference_file
 
-from samlib.invertibility import Base, Head, InvertibilityPredictor, load_predictor
+from samlib.invertibility import LITE, Base, Head, InvertibilityPredictor, LiteBackbone, load_predictor
 
 SPACES = ("W+", "F4", "F6", "F8", "F10")
 
@@ -94,9 +94,31 @@ def test_base_sees_at_a_sixteenth():
     assert low.shape[2:] == (16, 32) and high.shape[2:] == (4, 8)
 
 
-def test_built_in_size_stays_small():
-    parameters = sum(p.numel() for p in InvertibilityPredictor(SPACES).parameters())
+@pytest.mark.parametrize("backbone", ["resnet18", LITE])
+def test_built_in_size_stays_small(backbone):
+    parameters = sum(p.numel() for p in InvertibilityPredictor(SPACES, backbone).parameters())
     assert 3e6 < parameters < 6.5e6
+
+
+@torch.inference_mode()
+def test_efficientnet_is_the_packages_own_up_to_its_last_stage_which_keeps_its_size():
+    from efficientnet_lite_pytorch import EfficientNet
+
+    torch.manual_seed(0)
+    network = EfficientNet.from_name(LITE).eval()
+    image, state = torch.randn(1, 3, 64, 128), {name: value.clone() for name, value in network.state_dict().items()}
+    x, seen = torch.nn.functional.relu6(network._bn0(network._conv_stem(image))), []
+    for block in network._blocks[:11]:
+        x = block(x)
+        seen.append(x)
+    backbone = LiteBackbone(network).eval()
+    low, high = backbone(image)
+    assert torch.equal(low, seen[2]) and torch.equal(backbone.layer3(backbone.layer2(low)), seen[10])
+    assert low.shape == (1, 24, 16, 32) and high.shape == (1, 320, 4, 8)
+    assert all(torch.equal(value, state[name]) for name, value in network.state_dict().items())  # the weights of the last stage, too
+    predictor = InvertibilityPredictor(SPACES, LITE, decoder=16, low_reduced=8, backbone_state=backbone.state_dict()).eval()
+    assert torch.equal(predictor.sd_base.backbone(image)[1], high)
+    assert predictor(torch.randn(1, 3, 75, 50)).shape == (1, 5, 75, 50)
 
 
 def test_backbone_state_is_taken_and_its_classifier_ignored():

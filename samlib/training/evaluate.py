@@ -73,9 +73,10 @@ class Run:
 
     def inversion(self, kind, method) -> Inversion:
         def make():
-            layer_map = self.layer_map(kind, method)
+            layer_map, images = self.layer_map(kind, method), self.scenes(kind)[0]
             precision = torch.bfloat16 if layer_map.is_cuda else None
-            inversion = invert(self.domain, self.scenes(kind)[0], layer_map, self.steps, precision=precision)
+            begin = self.domain.begin_at(self.domain.start, images, layer_map, maps.masks(layer_map, self.domain.spaces))
+            inversion = invert(self.domain, images, layer_map, self.steps, precision=precision, **begin)
             inversion.layer_map = layer_map
             return inversion
         return self.once(("inversion", kind, method), make)

@@ -36,9 +36,10 @@ def poly(t: float) -> float:
 
 
 def adamw(parameters, learning_rate: float, weight_decay: float) -> torch.optim.AdamW:
-    """One fused kernel a step where there is one."""
+    """One fused kernel a step where there is one. parameters: tensors, or groups of them as torch.optim takes them."""
     parameters = list(parameters)
-    return torch.optim.AdamW(parameters, learning_rate, weight_decay=weight_decay, fused=parameters[0].is_cuda)
+    first = parameters[0]["params"][0] if isinstance(parameters[0], dict) else parameters[0]
+    return torch.optim.AdamW(parameters, learning_rate, weight_decay=weight_decay, fused=first.is_cuda)
 
 
 def autocast(device: torch.device):

