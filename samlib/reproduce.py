@@ -181,15 +181,17 @@ def numbers_in(value, prefix=""):
 
 
 def write_gallery(folder: Path, out: Path) -> Path:
-    """index.html: all figures of a folder on one page, with their parameters, and links to the numbers and notebooks."""
-    parts = []
+    """index.html: all figures of a folder on one page, with their parameters, and links to the numbers and notebooks: as executed, but
+    in figures/, which is kept where they are not, as they are written."""
+    kept, parts = folder == paths.FIGURES, []
     for row in results(folder):
         stem = html.escape(row["stem"])
         picture = f'<a href="{stem}.pdf"><img src="{stem}.png" alt="{stem}"></a>' if (folder / f"{row['stem']}.png").is_file() else ""
         settings = html.escape(", ".join(f"{key}={value}" for key, value in row["parameters"].items()))
         links = [f'<a href="{stem}.json">numbers</a>']
-        for executed in sorted(out.glob(f"{row['name']}_*/*.ipynb")):
-            links.append(f'<a href="{html.escape(os.path.relpath(executed, folder))}">{html.escape(executed.parent.name)}</a>')
+        for notebook in sorted(paths.NOTEBOOKS.glob(f"*/{row['name']}_*.ipynb") if kept else out.glob(f"{row['name']}_*/*.ipynb")):
+            text = notebook.stem if kept else notebook.parent.name
+            links.append(f'<a href="{html.escape(os.path.relpath(notebook, folder))}">{html.escape(text)}</a>')
         parts.append(f"<section><h2>{stem}</h2>{picture}<p>{settings}; {row.get('seconds')} s on {html.escape(str(row.get('device')))}. "
                      f"{' · '.join(links)}</p></section>")
     style = "body{font:15px sans-serif;max-width:72em;margin:2em auto;padding:0 1em}img{max-width:100%}p{color:#555}"

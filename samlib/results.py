@@ -24,8 +24,8 @@ the verdict.
 - **full**: the notebook's full profile, in `figures/`, of as many images as the row says (1,000 are meant for Table 1 and Figure 7).
   **training**: measured when the networks were trained, in `figures/training/`. Those of the cats
   had l2 weigh 1, which weighs 5 now; the inversions and edits of the cars and horses there had the maps of an earlier S.
-- Full and small runs, which began at SAM's encoder, and those of the training, which began at the mean w, had the published rate of
-  0.05 for the changes of features, BigGAN's excepted. Quick runs have the rates of domain.json, and begin at the closest encoder.
+- All runs have the rates of domain.json for the changes of features and begin at the closest encoder; but those of the training began at
+  the mean w, and had the published rate of 0.05, BigGAN's excepted, and so had the inversions that S learnt from.
 - **small run**: what the full profile does, on a few images and with fewer steps, on a CPU, in `figures/small/`. Some evidence.
 - **quick run only**: neither is there. A quick run is of one to three images. It shows that the claim can be judged, and is weak
   evidence for it or against it. Its files are in `figures/quick/`, brought there from `outputs/figures/` when this page was written.

@@ -1,4 +1,5 @@
 import matplotlib.pyplot as plt
+import numpy as np
 import pytest
 import torch
 from matplotlib.colors import to_rgb
@@ -94,3 +95,15 @@ def test_the_style_does_not_leak_into_the_readers_own_figures():
     before = plt.rcParams["font.size"]
     figures.grid(torch.zeros(1, 3, 4, 4))
     assert plt.rcParams["font.size"] == before
+
+
+def test_a_pdf_has_pictures_of_256_colours_and_the_figure_keeps_its_own(tmp_path):
+    ramp = torch.linspace(-1, 1, 64)
+    picture = torch.stack([ramp.expand(64, 64), ramp[:, None].expand(64, 64), torch.zeros(64, 64)])  # 4096 colours
+    figure = figures.grid(picture[None])
+    figures.save(figure, tmp_path / "a.png", pdf=True)
+    shown = np.asarray(figure.axes[0].images[0].get_array())
+    assert np.array_equal(shown, to_uint8(picture).numpy())
+    assert b"/Indexed" in (tmp_path / "a.pdf").read_bytes()
+    few = figures.few_colours(shown)
+    assert len(np.unique(few.reshape(-1, 3), axis=0)) <= 256 and np.abs(few.astype(int) - shown).max() <= 16

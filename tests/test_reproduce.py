@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import os
 
 import nbformat
@@ -106,6 +107,21 @@ def test_numbers_are_listed_and_figures_shown(tmp_path):
     (tmp_path / "out" / "fig03_tradeoff" / "fig03_tradeoff.ipynb").touch()
     page = reproduce.write_gallery(tmp_path, tmp_path / "out").read_text()
     assert 'src="fig03-cars.png"' in page and "out/fig03_tradeoff/fig03_tradeoff.ipynb" in page and "<b>" not in page
+
+
+def test_the_gallery_that_is_kept_leads_to_what_is_kept_with_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "FIGURES", tmp_path)
+    experiments.record("fig03", {"psnr": 1.0}, {"domain": "cars"}, folder=tmp_path)
+    (tmp_path / "out" / "fig03_tradeoff-cars").mkdir(parents=True)
+    (tmp_path / "out" / "fig03_tradeoff-cars" / "fig03_tradeoff.ipynb").touch()
+    page = reproduce.write_gallery(tmp_path, tmp_path / "out").read_text()
+    links = [link for link in re.findall('href="([^"]+)"', page) if link.endswith(".ipynb")]
+    assert [(tmp_path / link).resolve() for link in links] == [paths.NOTEBOOKS / "figures" / "fig03_tradeoff.ipynb"]
+
+
+def test_every_link_and_picture_of_the_kept_gallery_is_there():
+    page = (paths.FIGURES / "index.html").read_text()
+    assert [link for link in re.findall('(?:href|src)="([^"]+)"', page) if not (paths.FIGURES / link).is_file()] == []
 
 
 def test_the_command_takes_photographs(folder, tmp_path, monkeypatch, capsys):
