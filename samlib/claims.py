@@ -101,8 +101,8 @@ CLAIMS = [
     Claim("Figure 12, Sec. 6.5", "With the object in W+ and all else in F6, the object is not reconstructed; with the predicted map it is.",
           "fig12", figures.by_class,
           why={"horses full c961f7e4": "w+ that has the horse alone to make, F6 all else, makes it well enough: 27.6 20.3 24.5 24.7 dB in "
-               "the first four scenes (80 steps, a CPU), and 20.6 17.7 19.6 15.4 where it has the whole scene to make; the predicted map, with "
-               "most horses in F4 and other things in W+ beside, 25.3 20.1 25.6 25.3",
+               "the first four scenes (80 steps, a CPU), and 20.6 17.7 19.6 15.4 where it has the whole scene to make; the predicted "
+               "map, with most horses in F4 and other things in W+ beside, 25.3 20.1 25.6 25.3",
                "cars full 0407fcef": "level; of the horses it was found that w+ with the object alone to make makes it well enough"}),
     Claim("Figure 13, Sec. 6.6", "LPIPS by VGG gives a closer and sharper inversion than by AlexNet.", "fig13", figures.backbone,
           why={"horses full c961f7e4": "closer it is, by the distance that it minimizes; both are 3 % sharper than the input",
