@@ -38,13 +38,12 @@ PROFILES = {
     # What was run is in figures/training/biggan-scenes.md: the generator twice, and the evaluation on fewer images.
     "full": dict(gan=biggan.Settings(judge="projected", warm_up=0.6, lr_g=2e-4, lesson=3000), scenes=6_000, lesson=12_000, report=50,
                  networks=500, classifier_steps=1000, network_steps=1500, factor_steps=2000, metric="st-lpips-vgg",
-                 inversions=64, inversion_steps=80, backbone="resnet18", predictor_lesson=0, predictor_steps=1000, codes=4_000, test=8,
-                 steps=200),
+                 inversions=64, inversion_steps=80, backbone="resnet18", predictor_steps=1000, codes=4_000, test=8, steps=200),
     # A minute on a CPU: it shows that every stage runs, and no more.
     "quick": dict(gan=biggan.Settings(resolution=64, width=8, attention=16, class_dim=8, images=32, batch=8, lesson=2,
                                       lesson_batch=16, statistics=1, metric="st-lpips-alex"), scenes=4, lesson=16, report=1, networks=4,
                   classifier_steps=3, network_steps=3, factor_steps=3, metric="st-lpips-alex", inversions=2, inversion_steps=2,
-                  backbone="resnet18", predictor_lesson=0, predictor_steps=2, codes=16, test=1, steps=2),
+                  backbone="resnet18", predictor_steps=2, codes=16, test=1, steps=2),
 }  # fmt: skip
 # How it inverts, as in its domain.json. z has variance 1, so its weights are on another scale than those of W. The published
 # weight of L_F, 5, left F2 and F4 within 1 dB of z+ on a small generator; with 0.05 they were 3 and 4 dB above it. l2 weighs

@@ -1,6 +1,6 @@
 """Everything a built-in domain is made of, stage by stage, each from the files of those before it.
 
-    gan -> segmenter, factors, inversions -> predictor -> encoders, directions -> evaluate
+    gan -> segmenter, factors, lesson, inversions -> predictor -> encoders, directions -> evaluate
 
 A stage writes its files into the output folder when it is done; what is there is not made again. `gan` runs on several
 GPUs under torchrun; `inversions` takes a part of the images, so that several GPUs can share it.
@@ -154,28 +154,32 @@ def inverter(out, profile, device):
     return generator, metric, options
 
 
-def predictor_lesson(category, out, profile, device, options):
-    """S to begin with: predictor-before.safetensors where it is there, an earlier S; else one taught by many scenes drawn from
-    their codes alone, or None where the profile wants no such lesson."""
-    if (out / "predictor-before.safetensors").is_file():
-        return InvertibilityPredictor.load(out / "predictor-before.safetensors", device)
+def architecture(profile) -> dict:
+    """What `train_predictor` makes S of, and how it is trained."""
+    return {"recipe": "fine-tune", **imagenet()} if profile["backbone"] == LITE else {"backbone": profile["backbone"]}
+
+
+def lesson_stage(category, out, profile, device):
+    """S as it begins: taught by many scenes drawn from their codes alone, which cost one pass each. It knows nothing of `inversions`, so
+    both can be made at once."""
     first, count = profile["inversions"], profile["predictor_lesson"] // 2
-    if not count:
-        return None
     generator, metric, _ = inverter(out, profile, device)
     parts = []
     for indices, challenging in ((range(first, first + count), False), (range(first + count, first + 2 * count), True)):
         images = scenes(category, indices, generator.resolution, INVERSION_SEED, device, challenging)[0]
         parts.append((images, first_errors(generator, metric, images, w_of(generator, category, INVERSION_SEED, indices))))
     images, errors = (torch.cat(column) for column in zip(*parts))
-    return train_predictor(images, errors.expand(-1, len(options["spaces"]), -1, -1), **options)[0]
+    model, _ = train_predictor(images, errors.expand(-1, len(generator.spaces), -1, -1), generator.spaces,
+                               steps=profile["predictor_steps"], device=device, **architecture(profile))
+    model.save(out / "predictor-before.safetensors")
 
 
 def train_predictor_stage(category, out, profile, device):
+    """S, from predictor-before.safetensors on where it is there: that of the lesson, or an earlier one."""
     data = load_inversions(sorted(out.glob("inversions-*/*.safetensors")))
-    architecture = {"recipe": "fine-tune", **imagenet()} if profile["backbone"] == LITE else {"backbone": profile["backbone"]}
-    options = dict(spaces=data["spaces"], steps=profile["predictor_steps"], device=device, **architecture)
-    start = predictor_lesson(category, out, profile, device, options)
+    before = out / "predictor-before.safetensors"
+    options = dict(spaces=data["spaces"], steps=profile["predictor_steps"], device=device, **architecture(profile))
+    start = InvertibilityPredictor.load(before, device) if before.is_file() else None
     model, history = train_predictor(data["images"], data["error_maps"], start=start, **options)
     model.save(out / "predictor.safetensors")
     measured = {"loss": float(history["loss"][-50:].mean())}
@@ -247,6 +251,7 @@ STAGES = {
     "gan": (train_gan, "generator.safetensors"),
     "segmenter": (train_segmenter_stage, "segmenter.safetensors"),
     "factors": (train_factors_stage, "factors.safetensors"),
+    "lesson": (lesson_stage, "predictor-before.safetensors"),
     "inversions": (invert_stage, None),  # resumes by itself, file by file
     "predictor": (train_predictor_stage, "predictor.safetensors"),
     "encoders": (train_encoders_stage, "encoders.json"),
