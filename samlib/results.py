@@ -24,8 +24,9 @@ the verdict.
 - **full**: the notebook's full profile, in `figures/`, of as many images as the row says (1,000 are meant for Table 1 and Figure 7).
   **training**: measured when the networks were trained, in `figures/training/`. Those of the cats
   had l2 weigh 1, which weighs 5 now; the inversions and edits of the cars and horses there had the maps of an earlier S.
-- All runs have the rates of domain.json for the changes of features and begin at the closest encoder; but those of the training began at
-  the mean w, and had the published rate of 0.05, BigGAN's excepted, and so had the inversions that S learnt from.
+- All runs have the rates of domain.json for the changes of features and begin at the closest encoder; but those of the training began
+  at the mean w, and had the published rate of 0.05, BigGAN's excepted, and so had the inversions that S learnt from. Table 3, and Table
+  4 of the cars, are older; in the first nothing is inverted, in the second only the names of metrics count.
 - **small run**: what the full profile does, on a few images and with fewer steps, on a CPU, in `figures/small/`. Some evidence.
 - **quick run only**: neither is there. A quick run is of one to three images. It shows that the claim can be judged, and is weak
   evidence for it or against it. Its files are in `figures/quick/`, brought there from `outputs/figures/` when this page was written.

@@ -1,5 +1,8 @@
+import json
+
 import pytest
 import torch
+from safetensors.torch import save_file
 from tiny import tiny_generator
 
 from samlib.checkpoints import save_generator
@@ -162,6 +165,23 @@ def test_the_lesson_teaches_every_space_of_the_generator(tmp_path):
     category.lesson_stage("cars", tmp_path, profile, torch.device("cpu"))
     found = InvertibilityPredictor.load(tmp_path / "predictor-before.safetensors")
     assert found.spaces == tuple(space.name for space in generator.spaces) and found.config["backbone"] == "resnet18"
+
+
+def test_s_goes_on_from_the_one_before(discs, tmp_path):
+    images, segments, _ = discs
+    maps = torch.nn.functional.avg_pool2d(segments[:4, None].float(), 2).repeat(1, 2, 1, 1) * 0.2
+    for name in ("inversions-challenging-0", "test-ordinary-0", "test-challenging-0"):
+        (tmp_path / name).mkdir()
+        tensors = {"images": loop.as_uint8(images[:4]), "error_maps": maps.half(), "psnr": torch.ones(4, 2)}
+        save_file(tensors, tmp_path / name / "shard-00000.safetensors", {"spaces": json.dumps(SPACES)})
+    earlier = InvertibilityPredictor(SPACES, width=8, decoder=16, low_reduced=8)
+    earlier.save(tmp_path / "predictor-before.safetensors", half=False)
+    profile = category.PROFILES["quick"] | {"predictor_steps": 1}
+    category.train_predictor_stage("cars", tmp_path, profile, torch.device("cpu"))
+    found = InvertibilityPredictor.load(tmp_path / "predictor.safetensors")
+    assert found.config == earlier.config  # and not that of the profile
+    stem, before = (model.sd_base.backbone.conv1.weight for model in (found, earlier))
+    assert 0 < (stem - before).abs().max() < 0.01  # one step away
 
 
 @torch.inference_mode()

@@ -163,6 +163,8 @@ def lesson_stage(category, out, profile, device):
     """S as it begins: taught by many scenes drawn from their codes alone, which cost one pass each. It knows nothing of `inversions`, so
     both can be made at once."""
     first, count = profile["inversions"], profile["predictor_lesson"] // 2
+    if not count:
+        return  # then S begins from nothing
     generator, metric, _ = inverter(out, profile, device)
     parts = []
     for indices, challenging in ((range(first, first + count), False), (range(first + count, first + 2 * count), True)):

