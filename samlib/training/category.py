@@ -23,6 +23,7 @@ from ..invertibility import LITE, InvertibilityPredictor
 from ..known_codes import w_of
 from ..metrics import ImageFeatures, factor_spread, kid
 from ..objective import Weights
+from ..optimize import DELTA_RATE
 from ..perceptual import Metric
 from ..scenes import SEGMENTS, codes, render
 from . import gan
@@ -44,7 +45,7 @@ PROFILES = {
                                   warm_up=0.5),
                  metric="st-lpips-vgg", lesson=80_000, scenes=30_000, networks=4_000, network_steps=1200,
                  regressor=8_000, regressor_steps=2500,
-                 inversions=720, inversion_steps=100, backbone=LITE, predictor_lesson=4000, predictor_steps=1200, encoders=FULL,
+                 inversions=1280, inversion_steps=40, backbone="resnet18", predictor_lesson=4000, predictor_steps=1200, encoders=FULL,
                  codes=10_000, test=64),
     # A minute on a CPU: it shows that every stage runs, and no more.
     "quick": dict(gan=gan.Settings(resolution=64, channel_base=512, channel_max=32, w_dim=256, judges="stylegan2", noise="none",
@@ -134,6 +135,7 @@ def train_factors_stage(category, out, profile, device):
 def invert_stage(category, out, profile, device, part=0, parts=1):
     """Single-space inversions of scenes, half of them challenging (Sec. 3.1), and of the held-out test scenes."""
     generator, metric, options = inverter(out, profile, device)
+    options["delta_learning_rate"] = DELTA_RATE  # these runs are short and begin far away, where F10, too, gets further with it
     for name, seed, count in (("inversions", INVERSION_SEED, profile["inversions"]), ("test", TEST_SEED, profile["test"])):
         for kind in ("challenging", "ordinary"):
             indices = range(part, count // (2 if name == "inversions" else 1), parts)
