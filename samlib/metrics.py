@@ -58,6 +58,12 @@ def r_squared(predicted: Tensor, true: Tensor) -> Tensor:
     return 1 - residual / (true - true.mean(0)).square().sum(0)
 
 
+def slope(predicted: Tensor, true: Tensor) -> Tensor:
+    """How much of a change of `true` is seen in `predicted`, by least squares, along the first dimension: (N, K) twice -> (K,)."""
+    centred = true - true.mean(0)
+    return (centred * predicted).sum(0) / centred.square().sum(0)
+
+
 def factor_spread(generated: dict, data: dict) -> dict:
     """How much of the data's variation a generator covers: name -> std of `generated` over std of `data`, both (N,)."""
     if set(generated) != set(data):

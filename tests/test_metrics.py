@@ -47,6 +47,12 @@ def test_r_squared_by_hand():
     assert metrics.r_squared(true + torch.tensor([1.0, 0]), true)[0] == pytest.approx(1 - 3 / 8)
 
 
+def test_slope_by_hand():
+    true = torch.tensor([[0.0, 1], [2, 1], [4, 7]])
+    torch.testing.assert_close(metrics.slope(0.5 * true + torch.tensor([3.0, -1]), true), torch.tensor([0.5, 0.5]))
+    assert metrics.slope(torch.tensor([[0.0], [3], [1]]), true[:, :1])[0] == pytest.approx(0.25)  # (-2 * 0 + 0 * 3 + 2 * 1) / 8
+
+
 def test_polynomial_mmd_by_hand():
     x, y = torch.tensor([[0.0], [1.0]]), torch.tensor([[1.0], [2.0]])
     # k(a, b) = (ab + 1)^3: within x k(0,1) = 1; within y k(1,2) = 27; between (1 + 1 + 8 + 27) / 4

@@ -110,13 +110,17 @@ def segmenter_stage(classes, out, profile, device):
 
 
 def factors_stage(classes, out, profile, device):
-    """A regressor of the factors that all classes have: it tells whether a change of class keeps them."""
-    size = profile["gan"].resolution
-    images, _, factors, _ = scenes_of(classes, profile["networks"], size, NETWORK_SEED, device)
+    """A regressor of the factors that all classes have: it tells whether a change of class keeps them. Of both kinds of scenes, as
+    in `category`."""
+    size, both = profile["gan"].resolution, ("ordinary", "challenging")
+    images, _, factors, _ = scenes_of(classes, profile["networks"], size, NETWORK_SEED, device, both)
     model, _ = train_factors(images, factors, steps=profile["factor_steps"], device=device)
-    images, _, factors, _ = scenes_of(classes, 4 * profile["test"], size, TEST_SEED, device)
     model.save(out / "factors.safetensors")
-    write_json(out / "factors.json", evaluate_factors(model, images, factors))
+    measured = {}
+    for kind in both:
+        images, _, factors, _ = scenes_of(classes, 4 * profile["test"], size, TEST_SEED, device, (kind,))
+        measured[kind] = evaluate_factors(model, images, factors)
+    write_json(out / "factors.json", measured)
 
 
 def inversions_stage(classes, out, profile, device, part=0, parts=1):

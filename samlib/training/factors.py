@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock
 
 from samlib import weights
-from samlib.metrics import r_squared
+from samlib.metrics import r_squared, slope
 from samlib.training import loop
 
 
@@ -102,7 +102,9 @@ def train_factors(
 
 
 def evaluate_factors(model: FactorRegressor, images: Tensor, factors: dict[str, Tensor], batch: int = 64) -> dict:
-    """{"r_squared": {name: R^2}, "mean_r_squared"} on held-out images."""
+    """{"r_squared": {name: R^2}, "mean_r_squared", "slope": {name: how much of a difference is read}} on held-out images."""
     predicted = loop.predict(model, images, batch) * model.std.cpu() + model.mean.cpu()
-    scores = r_squared(predicted, stacked(factors, model.names).cpu())
-    return {"r_squared": dict(zip(model.names, scores.tolist())), "mean_r_squared": float(scores.mean())}
+    true = stacked(factors, model.names).cpu()
+    scores = r_squared(predicted, true)
+    return {"r_squared": dict(zip(model.names, scores.tolist())), "mean_r_squared": float(scores.mean()),
+            "slope": dict(zip(model.names, slope(predicted, true).tolist()))}
