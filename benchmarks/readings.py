@@ -1,6 +1,7 @@
-"""How much of a difference between two scenes the regressor of a category reads, factor by factor, of each kind of scenes.
+"""How much of a difference between two scenes the regressor reads, factor by factor, of each kind of scenes; and how far it errs.
 
     python benchmarks/readings.py cars --images 48
+    python benchmarks/readings.py van              # a class of biggan-scenes, by the regressor of that
 
 Edits are measured by what it reads, on challenging scenes: what it does not see there does not count.
 """
@@ -10,24 +11,27 @@ import argparse
 import torch
 
 from samlib import paths
-from samlib.scenes import SEGMENTS, render
+from samlib.arguments import positive
+from samlib.scenes import FACTORS, classes
+from samlib.training.category import scenes
 from samlib.training.factors import FactorRegressor, evaluate_factors
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("category", choices=list(SEGMENTS))
-    parser.add_argument("--images", type=int, default=48, help="of each kind")
+    parser.add_argument("name", choices=[*FACTORS, *classes.names()])
+    parser.add_argument("--images", type=positive, default=48, help="of each kind")
     parser.add_argument("--seed", type=int, default=951, help="of the scenes; 0 to 4 were trained and tested on")
     a = parser.parse_args()
-    regressor, found = FactorRegressor.load(paths.DATA / a.category / "factors.safetensors"), {}
+    domain, size = (a.name, 256) if a.name in FACTORS else ("biggan-scenes", 128)
+    regressor, found = FactorRegressor.load(paths.DATA / domain / "factors.safetensors"), {}
     for kind in ("ordinary", "challenging"):
-        parts = [render(a.category, a.seed, range(i, min(i + 16, a.images)), 256, kind == "challenging") for i in range(0, a.images, 16)]
-        factors = {name: torch.cat([part.factors[name] for part in parts]) for name in regressor.names}
-        found[kind] = evaluate_factors(regressor, torch.cat([part.images for part in parts]), factors)
-    print(f"{'':14}" + "".join(f"{kind:>26}" for kind in found))
-    for name in regressor.names:
-        print(f"{name:14}" + "".join(f"{row['slope'][name]:14.2f} (R2 {row['r_squared'][name]:5.2f})" for row in found.values()))
+        images, _, factors = scenes(a.name, range(a.images), size, a.seed, torch.device("cpu"), kind == "challenging")
+        found[kind] = evaluate_factors(regressor, images, factors), {name: factors[name].std(correction=0) for name in regressor.names}
+    print(f"{'':14}" + "".join(f"{kind:>26}" for kind in found), "   slope, and error in deviations of what it learnt from")
+    for name, unit in zip(regressor.names, regressor.std.tolist()):
+        errors = [(1 - row["r_squared"][name]) ** 0.5 * float(std[name]) / unit for row, std in found.values()]
+        print(f"{name:14}" + "".join(f"{row['slope'][name]:17.2f} {error:8.2f}" for (row, _), error in zip(found.values(), errors)))
 
 
 if __name__ == "__main__":

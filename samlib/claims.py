@@ -30,12 +30,12 @@ class Claim:
 
 OLD_RUNS = ("S learnt from 40 steps at a rate of 0.05, in which F10 failed as much as F8 or more; it foretells 0.07 to 0.11 of error in "
             "F10, where 0.003 to 0.006 is left after 200 steps (Figure 3). One that learnt from 100 steps at the rates of today had 0.05 "
-            "to 0.18 there: its runs began at the code of the scene, these at an encoder (cars.md)")
+            "to 0.18 there; its runs began at the code of the scene, these at an encoder, which may be why (cars.md)")
 HALF_READ = ("what reads the edits learnt from ordinary scenes, which W+ makes of challenging ones and SAM does not; of a difference it "
              "sees, between two challenging scenes and between two ordinary ones, ")
 ALIKE = ("sedan, van and truck are hard to tell apart: of generated ones the classifier tells 0.86, 0.55 and 0.58 right, of all other "
          "classes 1.00; a face, alone in its category, is to be a sedan. What reads the pose learnt from ordinary scenes, and errs by "
-         "0.4 to 0.7 deviations on challenging ones, where 0.5 counts as lost")
+         "0.4 to 0.8 deviations on challenging ones, where 0.5 counts as lost (biggan-scenes.md)")
 
 
 CLAIMS = [

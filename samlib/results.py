@@ -29,7 +29,8 @@ the verdict.
   so had the inversions that S learnt from. Table 3, and Table 4 of the cars, are older; in the first nothing is inverted, in the second
   only the names of metrics count. BigGAN's training has a tau of 0.207, its Figure 6 that of today, 0.165.
 - How far an edit goes is read by a regressor that learnt from ordinary scenes. On challenging ones it sees about half of many a
-  difference (figures/training/*.md), so an edit of an inversion that keeps them counts less than one of W+, which makes them ordinary.
+  difference (figures/training/*.md), so an edit of an inversion that keeps them is likely to count less than one of W+, which makes
+  them ordinary.
 - **small run**: what the full profile does, on a few images and with fewer steps, on a CPU, in `figures/small/`. Some evidence.
 - **quick run only**: neither is there. A quick run is of one to three images. It shows that the claim can be judged, and is weak
   evidence for it or against it. Its files are in `figures/quick/`, brought there from `outputs/figures/` when this page was written.

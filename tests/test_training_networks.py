@@ -99,6 +99,25 @@ def test_the_factor_regressor_learns_and_comes_back_from_a_file(discs, tmp_path)
         evaluate_factors(model, images, {"x": factors["x"]})
 
 
+def test_the_stage_of_the_factors_learns_from_both_kinds_and_measures_both(tmp_path, monkeypatch):
+    seen = []
+
+    def watched(images, factors, **options):
+        seen.append((images, factors))
+        return train_factors(images, factors, progress=False, **options)
+
+    monkeypatch.setattr(category, "train_factors", watched)
+    profile = category.PROFILES["quick"] | {"regressor": 2, "regressor_steps": 1, "test": 1}
+    category.train("cars", tmp_path, ["factors"], profile, "cpu")
+    (images, factors), = seen
+    for kind, part in (("ordinary", slice(2)), ("challenging", slice(2, 4))):
+        drawn, _, values = category.scenes("cars", range(4)[part], 64, category.NETWORK_SEED, torch.device("cpu"), kind == "challenging")
+        assert torch.equal(images[part], drawn) and all(torch.equal(factors[name][part], values[name]) for name in values)
+    measured = json.loads((tmp_path / "factors.json").read_text())
+    names = FactorRegressor.load(tmp_path / "factors.safetensors").names
+    assert list(measured) == ["ordinary", "challenging"] and all({*row["slope"]} == {*names} for row in measured.values())
+
+
 def test_the_shipped_sizes():
     assert sum(p.numel() for p in FactorRegressor([str(i) for i in range(20)]).parameters()) * 2 < 4e6
     assert sum(p.numel() for p in SceneSegmenter([str(i) for i in range(20)]).parameters()) * 2 < 6e6
