@@ -15,6 +15,7 @@ from samlib.training.biggan import Data, Settings, Training, train
 from samlib.training.biggan_evaluate import as_classes, class_change, next_of_kind, other_class, shares
 from samlib.training.biggan_lesson import standardized, teach
 from samlib.training.biggan_scenes import scene_data, scene_lesson, z_of
+from samlib.training.projected import ProjectedDiscriminator
 from samlib.training.projection import ProjectionDiscriminator
 
 NAMES = ["sedan", "van"]
@@ -148,6 +149,16 @@ def test_the_projected_judge_learns_and_its_features_stay():
     before = {name: x.clone() for name, x in before.items()}
     training.step()
     assert all(torch.equal(x, before[name]) for name, x in training.judge.features.state_dict().items())
+
+
+def test_the_projected_judge_asks_for_the_class():
+    torch.manual_seed(0)
+    judge = ProjectedDiscriminator(128, width=8, classes=2).eval()
+    images, (first, second) = torch.rand(2, 3, 128, 128) * 2 - 1, torch.eye(2)[:, None].expand(2, 2, 2)
+    alone, one, other = judge(images), judge(images, first), judge(images, second)
+    assert alone.shape == one.shape and (one - other).abs().max() > 0.01
+    torch.testing.assert_close(judge(images, 0 * first), alone)
+    torch.testing.assert_close(judge(images, first + second), one + other - alone)  # each class adds its own
 
 
 class NoWaiting(TorchDispatchMode):

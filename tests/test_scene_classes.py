@@ -51,7 +51,7 @@ def test_params_are_set_after_all_else():
     u = Draw(torch.full((2, 160), 0.5, dtype=torch.float64))
     module.sample(u)
     p = module.settings(u, factors, own)
-    assert p.slope.eq(0.05).all() and torch.equal(p.heel, p.cowl - 1.75)
+    assert p.slope.eq(0.05).all() and p.fall.eq(-0.3).all() and torch.equal(p.heel, p.cowl - 1.5)
 
 
 def test_classes_draw_different_pictures_and_a_category_is_as_before():

@@ -14,7 +14,7 @@ FRONT, REAR, HALF_WIDTH = 2.16, -2.16, 0.88
 CLASSES = ("sky", "tree", "building", "hill", "grass", "road", "car", "window", "wheel", "fence", "shrub", "pole", "sign", "object")
 ID = {name: i for i, name in enumerate(CLASSES)}
 
-SHAPE = ("size", "waist", "cowl", "rake", "heel", "slope", "cabin", "clearance", "axle_front", "axle_rear", "wheel_size")
+SHAPE = ("size", "waist", "fall", "cowl", "rake", "heel", "slope", "cabin", "clearance", "axle_front", "axle_rear", "wheel_size")
 SHADING = SHAPE + ("paint", "nose_y", "lamp_tall", "tail", "wheel_type", "spokes", "turn", "skyline", "sun_x", "sun_y", "sun_z",
                    "sunlight", "ambient", "horizon", "zenith", "ground", "foliage")
 
@@ -45,7 +45,7 @@ def body(x, y, az, p):
     """Distance to the sheet metal and glass (car frame)."""
     ahead, behind = (x - p.cowl).clamp(min=0), (p.heel - x).clamp(min=0)
     ratio = ahead / (FRONT - p.cowl)
-    top = y - (p.waist - 0.07 * ratio - 0.11 * ratio * ratio - 0.02 * behind - 0.10 * behind * behind) + 0.07 * az * az
+    top = y - (p.waist - 0.07 * ratio - 0.11 * ratio * ratio - p.fall * (0.02 * behind + 0.10 * behind * behind)) + 0.07 * az * az
     middle = y - 0.52
     nose = x - FRONT + 0.20 * az * az + 0.32 * middle * middle
     rump = REAR - x + 0.13 * az * az + 0.22 * middle * middle

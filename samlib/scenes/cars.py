@@ -101,6 +101,7 @@ def shape(f):
     p["axle_rear"] = torch.full_like(waist, REAR + 0.80)
     p["nose_y"] = waist - 0.16
     p["lamp_tall"] = 0.06 + 0.10 * tail
+    p["fall"] = torch.ones_like(waist)  # how far the waist line drops behind the cabin
     return p
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import torch
 
 from .categories import FACTORS, MODULES, SEGMENTS
+from .tracing import color
 
 
 @dataclass(frozen=True)
@@ -24,12 +25,20 @@ class SceneClass:
     params: dict = field(default_factory=dict)
 
 
+def stone(light):
+    """The colour of weathered marble, as light as this in linear light: function of the Params -> (N, 3, 1)."""
+    return lambda p: color(p.size, light * 1.03, light, light * 0.93).repeat(len(p.size), 1, 1)
+
+
 CLASSES = {
     "sedan": SceneClass("cars", {"tail": (0.0, 0.30), "cabin": (0.0, 0.6)}),
-    "van": SceneClass("cars", {"tail": (0.85, 1.0), "cabin": (0.7, 1.0), "bonnet": (0.0, 0.3), "size": (0.4, 1.0)}),
-    # A pickup: an upright cabin that ends in the middle, and a high bed behind it.
-    "truck": SceneClass("cars", {"size": (0.6, 1.0), "cabin": (0.55, 1.0), "bonnet": (0.0, 0.5), "wheel_size": (0.6, 1.0)},
-                        {"heel": lambda p: p.cowl - 1.75, "slope": 0.05, "rake": lambda p: p.rake * 0.8}),
+    # A high box: the roof is raised, the windscreen steep, the rear upright.
+    "van": SceneClass("cars", {"tail": (0.85, 1.0), "cabin": (0.7, 1.0), "bonnet": (0.0, 0.2), "size": (0.4, 1.0)},
+                      {"cabin": lambda p: p.cabin + 0.34, "rake": lambda p: p.rake * 0.6, "heel": -2.08, "slope": 0.03}),
+    # A pickup: an upright cabin that ends in the middle, and a high, level bed behind it.
+    "truck": SceneClass("cars", {"size": (0.6, 1.0), "cabin": (0.55, 1.0), "bonnet": (0.0, 0.5), "wheel_size": (0.8, 1.0)},
+                        {"cabin": lambda p: p.cabin + 0.06, "heel": lambda p: p.cowl - 1.5, "slope": 0.05, "rake": lambda p: p.rake * 0.8,
+                         "fall": -0.3}),
     "horse": SceneClass("horses"),
     "zebra": SceneClass("horses", {"white": (0.75, 1.0), "ginger": (0.0, 0.1), "saddle": (0.0, 0.3), "socks": (0.0, 0.4)},
                         {"stripes": 1.0}),
@@ -38,6 +47,9 @@ CLASSES = {
                                  "lightness": (0.4, 0.9)},
                         {"tiger": 1.0}),
     "face": SceneClass("faces"),
+    "statue": SceneClass("faces", {"redness": (0.0, 0.1)},
+                         {"freckles": 0.0, "hair_color": stone(0.30), "skin": stone(0.44), "lip_color": stone(0.36), "brow_color": stone(0.24),
+                          "iris": stone(0.30), "shirt": stone(0.42), "jacket": stone(0.34), "frame_color": stone(0.28)}),
 }
 
 

@@ -39,7 +39,7 @@ class Training:
         self.generator = BigGAN(s.resolution, s.z_dim, s.class_dim, count, channels, s.attention, 11, names=data.names)
         initialize(self.generator)
         projected = s.judge == "projected"
-        self.judge = ProjectedDiscriminator(s.resolution) if projected else ProjectionDiscriminator(channels, count)
+        self.judge = ProjectedDiscriminator(s.resolution, classes=count) if projected else ProjectionDiscriminator(channels, count)
         for network in (self.generator, self.judge):
             network.to(self.device, memory_format=torch.channels_last).train()
         self.ema = copy.deepcopy(self.generator).requires_grad_(False)
@@ -81,7 +81,7 @@ class Training:
     def judged(self, *images):
         """The judge's logits of each of some batches, with the classes of the current real images."""
         if self.settings.judge == "projected":
-            return [self.judge(augment(x)) for x in images]
+            return [self.judge(augment(x), self.real_c) for x in images]
         return self.judge(torch.cat(images), self.real_c.repeat(len(images), 1)).chunk(len(images))
 
     def d_step(self):

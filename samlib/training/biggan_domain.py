@@ -19,7 +19,7 @@ from .. import directions as find
 from ..arguments import known
 from ..checkpoints import load_generator, save_tensors
 from ..classifier import SceneClassifier
-from ..invertibility import InvertibilityPredictor
+from ..invertibility import LITE, InvertibilityPredictor
 from ..objective import Weights
 from ..perceptual import Metric
 from ..scenes.classes import all_segments, common_factors, names, renumbered
@@ -37,8 +37,8 @@ from .stages import add_options, parse, run_stages
 PROFILES = {
     # What was run is in figures/training/biggan-scenes.md: the generator twice, and the evaluation on fewer images.
     "full": dict(gan=biggan.Settings(judge="projected", warm_up=0.6, lr_g=2e-4, lesson=3000), scenes=6_000, lesson=12_000, report=50,
-                 networks=500, classifier_steps=1000, network_steps=1500, factor_steps=2000, metric="st-lpips-vgg",
-                 inversions=64, inversion_steps=80, backbone="resnet18", predictor_steps=1000, codes=4_000, test=8, steps=200),
+                 networks=1500, classifier_steps=1500, network_steps=2000, factor_steps=6000, metric="st-lpips-vgg",
+                 inversions=64, inversion_steps=80, backbone=LITE, predictor_steps=1500, codes=4_000, test=8, steps=200),
     # A minute on a CPU: it shows that every stage runs, and no more.
     "quick": dict(gan=biggan.Settings(resolution=64, width=8, attention=16, class_dim=8, images=32, batch=8, lesson=2,
                                       lesson_batch=16, statistics=1, metric="st-lpips-alex"), scenes=4, lesson=16, report=1, networks=4,

@@ -14,7 +14,7 @@ class Settings:
     z_dim: int = 160
     class_dim: int = 64
     attention: int = 32
-    judge: str = "projection"  # BigGAN's, or "projected", from 128 px on: it asks for no class, which the pairs do
+    judge: str = "projection"  # BigGAN's, or "projected", from 128 px on; both ask for the class
     images: int = 4_000_000
     batch: int = 64
     lr_g: float = 1e-4

@@ -49,8 +49,8 @@ class ProjectedFeatures(nn.Module):
         return paths[::-1]
 
 
-def _head(fan_in: int, resolution: int) -> nn.Sequential:
-    """Halves the map to 8 px, then one logit per 4x4 patch."""
+def _head(fan_in: int, resolution: int, outputs: int) -> nn.Sequential:
+    """Halves the map to 8 px, then `outputs` numbers per 4x4 patch."""
     layers = []
     while resolution > 8:
         resolution //= 2
@@ -58,22 +58,29 @@ def _head(fan_in: int, resolution: int) -> nn.Sequential:
         layers += [spectral_norm(nn.Conv2d(fan_in, fan_out, 4, 2, 1, bias=False)), nn.BatchNorm2d(fan_out),
                    nn.LeakyReLU(0.2)]
         fan_in = fan_out
-    return nn.Sequential(*layers, spectral_norm(nn.Conv2d(fan_in, 1, 4)))
+    return nn.Sequential(*layers, spectral_norm(nn.Conv2d(fan_in, outputs, 4)))
 
 
 class ProjectedDiscriminator(nn.Module):
-    """Images (N, 3, H, W) in [-1, 1], H and W a power of two >= 128 -> logits (N, patches of all scales)."""
+    """Images (N, 3, H, W) in [-1, 1], H and W a power of two >= 128 -> logits (N, patches of all scales).
 
-    def __init__(self, resolution: int = 256, width: int = 64):
+    classes  how many it tells apart: to the logit of a patch is added that of the patch being of the image's class (projection, Miyato
+             and Koyama, ICLR 2018). 0: images have none.
+    """
+
+    def __init__(self, resolution: int = 256, width: int = 64, classes: int = 0):
         super().__init__()
         if resolution < 128:
             raise ValueError(f"resolution {resolution}: the projected discriminator wants 128 or more")
         self.features = ProjectedFeatures(width)
         widths = [width, width, 2 * width, 4 * width]
-        self.heads = nn.ModuleList(_head(w, resolution // 2**(i + 1)) for i, w in enumerate(widths))
+        self.heads = nn.ModuleList(_head(w, resolution // 2**(i + 1), 1 + classes) for i, w in enumerate(widths))
 
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return torch.cat([head(f).flatten(1).float() for head, f in zip(self.heads, self.features(images))], 1)
+    def forward(self, images: torch.Tensor, classes: torch.Tensor | None = None) -> torch.Tensor:
+        """classes: one-hot (N, K) of the images."""
+        patches = [head(f).flatten(2).float() for head, f in zip(self.heads, self.features(images))]
+        shared, own = torch.cat(patches, 2).tensor_split([1], 1)  # (N, 1, P), (N, K, P)
+        return shared[:, 0] if classes is None else shared[:, 0] + (own * classes[:, :, None]).sum(1)
 
 
 def augment(x: torch.Tensor, colour: float = 0.2) -> torch.Tensor:
