@@ -23,14 +23,12 @@ the verdict.
   they hardly ever saw. So the order of methods, spaces and settings is compared, not the values. LPIPS here is ST-LPIPS.
 - **full**: the notebook's full profile, in `figures/`, of as many images as the row says (1,000 are meant for Table 1 and Figure 7).
   **training**: measured when the networks were trained, in `figures/training/`. SAM and edits of the cats
-  had l2 weigh 1 there, which weighs 5 now; those of the cars and horses had the maps of an earlier S.
-- All runs have the rates of domain.json for the changes of features and begin at the closest encoder, those of one space alone in the
-  training among them; but SAM and edits of the training began at the mean w, and had the published rate of 0.05, BigGAN's excepted, and
-  so had the inversions that S learnt from. Table 3, and Table 4 of the cars, are older; in the first nothing is inverted, in the second
-  only the names of metrics count. BigGAN's training has a tau of 0.207, its Figure 6 that of today, 0.165.
-- How far an edit goes is read by a regressor that learnt from ordinary scenes. On challenging ones it sees about half of many a
-  difference (figures/training/*.md), so an edit of an inversion that keeps them is likely to count less than one of W+, which makes
-  them ordinary.
+  had l2 weigh 1 there, which weighs 5 now, the published rate of 0.05 for the changes of features, a start at the mean w, and a regressor
+  that had learnt from ordinary scenes alone.
+- All other runs have the rates of domain.json for the changes of features and begin at the closest encoder; the inversions that S
+  learnt from did not. Table 4 of the cars is older, and only the names of metrics count in it.
+- How far an edit goes is read by a regressor of both kinds of scenes. On challenging ones it sees 0.5 to 0.97 of a difference between
+  two factors that edits are about (figures/training/*.md), of the mane 0.2.
 - **small run**: what the full profile does, on a few images and with fewer steps, on a CPU, in `figures/small/`. Some evidence.
 - **quick run only**: neither is there. A quick run is of one to three images. It shows that the claim can be judged, and is weak
   evidence for it or against it. Its files are in `figures/quick/`, brought there from `outputs/figures/` when this page was written.

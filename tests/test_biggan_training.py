@@ -263,6 +263,10 @@ def test_every_stage_of_the_domain_runs_and_what_is_there_is_not_made_again(tmp_
     assert {*measured} == {"generated", *changes, *inverted} and {*measured["generated"]} == {*NAMES}
     domain = samlib.load(tmp_path, "cpu")
     assert domain.generator.names == tuple(NAMES) and "pose" in domain.directions
+    for name, row in json.loads((tmp_path / "directions.json").read_text()).items():
+        acts = domain.directions[name].any(1).nonzero().flatten()
+        assert [int(acts[0]), int(acts[-1]) + 1] == row["rows"]
+        assert not domain.directions[name][:, domain.generator.z_dim:].any()  # no class
     assert domain.predictor.spaces == ("Z+", "F2", "F4") and domain.weights == biggan_domain.INVERSION["weights"]
     capsys.readouterr()
     biggan_domain.train(tmp_path, ["classifier", "directions"], "quick", NAMES, "cpu")

@@ -54,6 +54,15 @@ def test_params_are_set_after_all_else():
     assert p.slope.eq(0.05).all() and p.fall.eq(-0.3).all() and torch.equal(p.heel, p.cowl - 1.5)
 
 
+def test_a_statue_has_the_colour_of_stone_all_over():
+    def chroma(name):
+        drawn = render(name, 5, range(3), 48)
+        head = drawn.segments.ne(SEGMENTS["faces"].index("background"))
+        return (drawn.images.amax(1) - drawn.images.amin(1))[head].mean()
+
+    assert chroma("statue") < 0.5 * chroma("face")
+
+
 def test_classes_draw_different_pictures_and_a_category_is_as_before():
     one, two = render("sedan", 0, range(2), 32), render("van", 0, range(2), 32)
     assert one.images.shape == (2, 3, 32, 32) and not torch.equal(one.images, two.images)

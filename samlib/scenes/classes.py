@@ -19,7 +19,7 @@ from .tracing import color
 @dataclass(frozen=True)
 class SceneClass:
     """category: whose module draws it; ranges: factor -> (low, high) in [0, 1], the part left to the number that this factor
-    is read from; params: what `settings` came to -> a number, or a function of the Params -> (N, 1)."""
+    is read from; params: what `settings` came to -> a number, or a function of the Params -> (N, 1), of a colour (N, 3, 1)."""
     category: str
     ranges: dict = field(default_factory=dict)
     params: dict = field(default_factory=dict)
@@ -48,8 +48,8 @@ CLASSES = {
                         {"tiger": 1.0}),
     "face": SceneClass("faces"),
     "statue": SceneClass("faces", {"redness": (0.0, 0.1)},
-                         {"freckles": 0.0, "hair_color": stone(0.30), "skin": stone(0.44), "lip_color": stone(0.36), "brow_color": stone(0.24),
-                          "iris": stone(0.30), "shirt": stone(0.42), "jacket": stone(0.34), "frame_color": stone(0.28)}),
+                         {"freckles": 0.0, "skin": stone(0.44), "hair_color": stone(0.30), "brow_color": stone(0.24), "iris": stone(0.30),
+                          "lip_color": stone(0.36), "shirt": stone(0.42), "jacket": stone(0.34), "frame_color": stone(0.28)}),
 }
 
 

@@ -140,18 +140,22 @@ def inversions_stage(classes, out, profile, device, part=0, parts=1):
 
 @torch.inference_mode()
 def directions_stage(classes, out, profile, device):
-    """A direction in Z for each factor that all classes have, from factors read off generated images (see `directions`)."""
+    """A direction in Z for each factor that all classes have, from factors read off generated images, in the rows of z+ that it needs
+    (see `directions`): with all rows the pose, which the first settle, would ruin what F2 keeps."""
     generator = load_generator(out / "generator.safetensors").to(device)
     regressor = FactorRegressor.load(out / "factors.safetensors", device)
     random = torch.Generator().manual_seed(0)
     z = torch.randn(profile["codes"], generator.z_dim, generator=random).to(device)
     labels = (torch.arange(len(z)) % len(classes)).to(device)
     read = torch.cat([regressor(generator.synthesis(generator.mapping(a, classes=b))) for a, b in zip(z.split(64), labels.split(64))])
-    solved = find.supervised(z, read)
-    found = {name: generator.z_direction(direction) for name, direction in zip(regressor.names, solved)}
-    codes = generator.mapping(z[:256], classes=labels[:256])[:, 0]
-    measured = {name: dict(zip(regressor.names, find.effect(generator, regressor, codes, direction).tolist()))
-                for name, direction in found.items()}  # fmt: skip
+    codes, found, measured = generator.mapping(z[:256], classes=labels[:256])[:, 0], {}, {}
+    for name, asked, solved in zip(regressor.names, torch.eye(len(regressor.names), device=device), find.supervised(z, read)):
+        whole = generator.z_direction(solved)[0]
+        rows = find.choose_rows(generator, regressor, codes[:64], whole, asked)
+        found[name] = find.to_rows(whole, rows, generator.num_layers)
+        change = find.effect(generator, regressor, codes, found[name])
+        measured[name] = {"rows": [rows.start, rows.stop], "effect": dict(zip(regressor.names, change.tolist())),
+                          "spaces": find.allowed_in(generator, regressor, codes[:64], found[name], asked)}
     save_tensors(found, out / "directions.safetensors", half=False)
     write_json(out / "directions.json", measured)
 
