@@ -87,7 +87,7 @@ def records(folder: Path, of: str, domain: str) -> list[Path]:
 
 def keep_quick(outputs: Path, figures: Path) -> None:
     """Bring the records of quick runs from `outputs` to figures/quick/, as far as a claim is judged by them for want of a full or
-    small run; what is there and judges nothing goes."""
+    small run, and are newer than what is there; what is there and judges nothing goes."""
     folder, judging = figures / "quick", set()
     for claim in claims.CLAIMS:
         for domain in claim.domains:
@@ -96,8 +96,11 @@ def keep_quick(outputs: Path, figures: Path) -> None:
                 continue
             judging |= {file.name for file in records(folder, claim.of, domain)}
     for file in [*outputs.glob("*.json")]:
+        there = folder / file.name
+        if there.is_file() and there.stat().st_mtime >= file.stat().st_mtime:
+            continue
         if file.name in judging and (read(file) or {}).get("parameters", {}).get("profile") == "quick":
-            with paths.atomic_file(folder / file.name) as temporary:
+            with paths.atomic_file(there) as temporary:
                 shutil.copyfile(file, temporary)
     for file in [*folder.glob("*.json")]:
         if file.name not in judging:

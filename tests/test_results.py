@@ -1,6 +1,7 @@
 """RESULTS.md on JSON files made by hand: what agrees, what does not, what was not run, and the page that is committed."""
 
 import json
+import os
 import re
 
 import pytest
@@ -199,9 +200,16 @@ def test_quick_records_that_judge_something_are_kept_and_no_others(tmp_path):
     record(figures / "quick", "fig03", {"psnr": {"W+": 14.0}}, "cats")  # a full run has come since
     record(figures / "quick", "fig03", {"psnr": {"W+": 14.0}})
     record(figures / "quick", "fig01", {"psnr": {"W+": 14.0}})  # not run again
+    os.utime(figures / "quick" / "fig03-cars.json", (0, 0))  # run again since
     results.keep_quick(outputs, figures)
     assert {file.name for file in (figures / "quick").iterdir()} == {"fig01-cars.json", "fig03-cars.json"}
     assert results.find("fig03", "cars", figures).numbers == {"psnr": {"W+": 15.0}}
+
+    there = figures / "quick" / "fig03-cars.json"
+    os.utime(outputs / "fig03-cars.json", (there.stat().st_mtime - 60,) * 2)
+    there.write_text(there.read_text().replace("15.0", "16.0"))  # newer than the output, so it stays
+    results.keep_quick(outputs, figures)
+    assert results.find("fig03", "cars", figures).numbers == {"psnr": {"W+": 16.0}}
 
 
 def test_the_command_writes_the_page(tmp_path, capsys, monkeypatch):
