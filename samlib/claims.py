@@ -34,8 +34,8 @@ OLD_RUNS = ("S learnt from 40 steps at a rate of 0.05, in which F10 failed as mu
             "steps at the rates of today had 0.05 to 0.18 there (cars.md)")
 FOUND_STAYS = ("what of a colour is in the features that SAM has found stays: of generated images F4 leaves {}, of inverted ones half "
                "of that; ten times the weight on L_F changed nothing (cars.md)")
-SHAPE_STAYS = ("with Z+ alone the class changes in 0.86 and the pose is kept in 0.73; by SAM, where F2 settles the shape of most, it is "
-               "0.73 and 0.80: a sedan, van or truck hardly becomes another (biggan-scenes.md)")
+SHAPE_STAYS = ("with Z+ alone the class changes in 0.91 and the pose is kept in 0.64; by SAM, where F2 settles the shape of most, it is "
+               "0.78 and 0.75: a sedan, van or truck hardly becomes another (biggan-scenes.md)")
 
 
 CLAIMS = [
