@@ -149,13 +149,14 @@ def directions_stage(classes, out, profile, device):
     labels = (torch.arange(len(z)) % len(classes)).to(device)
     read = torch.cat([regressor(generator.synthesis(generator.mapping(a, classes=b))) for a, b in zip(z.split(64), labels.split(64))])
     codes, found, measured = generator.mapping(z[:256], classes=labels[:256])[:, 0], {}, {}
+    before = find.read(generator, regressor, codes)
     for name, asked, solved in zip(regressor.names, torch.eye(len(regressor.names), device=device), find.supervised(z, read)):
         whole = generator.z_direction(solved)[0]
         rows = find.choose_rows(generator, regressor, codes[:64], whole, asked)
         found[name] = find.to_rows(whole, rows, generator.num_layers)
-        change = find.effect(generator, regressor, codes, found[name])
+        change = find.effect(generator, regressor, codes, found[name], before=before)
         measured[name] = {"rows": [rows.start, rows.stop], "effect": dict(zip(regressor.names, change.tolist())),
-                          "spaces": find.allowed_in(generator, regressor, codes[:64], found[name], asked)}
+                          "spaces": find.allowed_in(generator, regressor, codes[:64], found[name], asked, before=before[:64])}
     save_tensors(found, out / "directions.safetensors", half=False)
     write_json(out / "directions.json", measured)
 
