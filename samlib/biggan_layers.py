@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+MOMENTUM = 0.02  # with which the running statistics of a training move
 PLACES = 16  # px up to which the layers decide where things are; 8 bits there would place them 1/256 of their range off
 
 
@@ -15,7 +16,9 @@ class Norm(nn.Module):
     """Batch norm whose statistics depend on the truncation: n_stats pairs of mean and variance (C,) for truncation 0 to 1.
 
     Conditional: gain and offset are linear in the code (N, D) of this layer; else they are learnt constants.
-    Training uses the batch's own statistics; `tally`, if it is a list, collects them (see `standing_statistics`).
+    Training is batch renormalization (Ioffe, NeurIPS 2017): gradients by the batch's own statistics, values by running ones, which
+    stand where those of truncation 1 will be. The statistics of 64 images are too noisy, through 50 layers, to learn to redraw with.
+    `tally`, if it is a list, collects those of the batch, which are used then (see `standing_statistics`).
     """
 
     def __init__(self, channels: int, code: int | None, n_stats: int, eps: float):
@@ -33,7 +36,9 @@ class Norm(nn.Module):
         with torch.autocast(x.device.type, enabled=False):
             gain, offset = (self.weight[None], self.bias[None]) if code is None else (1 + self.scale(code), self.offset(code))
         if self.training and self.tally is None:
+            ratio, shift = self.renormalized(x)
             x = F.batch_norm(x, None, None, training=True, eps=self.eps)
+            gain, offset = gain * ratio, offset + gain * shift
         else:
             mean, var = self.collect(x) if self.training else self.statistics(truncation)
             shrink = (var + self.eps).rsqrt()
@@ -51,6 +56,16 @@ class Norm(nn.Module):
             mean, var = mean * share + self.running_means[int(low) + 1] * (1 - share), (
                 var * share + self.running_vars[int(low) + 1] * (1 - share))  # fmt: skip
         return mean, var
+
+    @torch.no_grad()
+    def renormalized(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """r and d (C,) of the paper, at its limits: times r, plus d, what is normalized by this batch is so by the running statistics.
+        Those move towards the batch's first."""
+        var, mean = torch.var_mean(x.float(), (0, 2, 3), correction=0)
+        self.running_means[-1].lerp_(mean, MOMENTUM)
+        self.running_vars[-1].lerp_(var, MOMENTUM)
+        shrink = (self.running_vars[-1] + self.eps).rsqrt()
+        return ((var + self.eps).sqrt() * shrink).clamp(1 / 3, 3), ((mean - self.running_means[-1]) * shrink).clamp(-5, 5)
 
     def collect(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         var, mean = torch.var_mean(x.float(), (0, 2, 3), correction=0)

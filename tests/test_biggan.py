@@ -254,6 +254,19 @@ def test_statistics_between_two_steps_by_hand():
     assert norm.statistics(0.625)[0].item() == 0.25 * 1 + 0.75 * 5  # the package's weights, the wrong way round
 
 
+def test_training_has_the_values_of_running_statistics_and_the_gradients_of_the_batch_s():
+    norm = Norm(1, None, n_stats=3, eps=1e-8)
+    x = torch.tensor([1.0, 2, 3, 6]).reshape(4, 1, 1, 1).requires_grad_()  # mean 3, variance 3.5
+    out = norm(x, None, 1.0)
+    mean, var = 0.02 * 3, 0.98 + 0.02 * 3.5
+    assert norm.running_means[:, 0].tolist() == pytest.approx([0, 0, mean]) and norm.running_vars[:, 0].tolist() == pytest.approx([1, 1, var])
+    torch.testing.assert_close(out, (x - mean) / var**0.5)
+    (out * torch.tensor([1.0, 0, 2, 5]).reshape(4, 1, 1, 1)).sum().backward()
+    assert abs(x.grad.sum()) < 1e-5 and abs((x.grad * x).sum()) < 1e-5  # a shift or a stretch of the batch changes nothing
+    far = norm(x + 1000, None, 1.0)
+    assert far.mean().item() == pytest.approx(5, abs=1e-4)  # at the limit
+
+
 def test_standing_statistics_are_those_of_the_features():
     """With them, a large random batch leaves every norm before its gain with mean 0 and variance 1."""
     generator = tiny_biggan()

@@ -45,7 +45,7 @@ def test_pairs_teach_which_image_belongs_to_which_z_and_class(tmp_path):
     settings = Settings(**{**SMALL, "z_dim": 4, "batch": 16}, images=16 * 150, warm_up=1.0, warm_lr=5e-3)
     generator = train(data, tmp_path, settings, report_every=50, progress=False)
     rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
-    assert [row["phase"] for row in rows] == ["paired"] * 3 and rows[-1]["paired_step"][0] < rows[0]["paired_step"][0]
+    assert [row["phase"] for row in rows] == [16] * 3 and rows[-1]["paired_step"][0] < rows[0]["paired_step"][0]
     real = data.images.float() / 127.5 - 1
     drawn = generator.synthesis(generator.mapping(data.z, classes=data.labels))
     swapped = generator.synthesis(generator.mapping(data.z.roll(1, 0), classes=data.labels))
@@ -58,14 +58,14 @@ def test_pairs_teach_which_image_belongs_to_which_z_and_class(tmp_path):
 def test_training_goes_on_from_where_it_stopped_through_both_phases(data, tmp_path):
     first = train(data, tmp_path, Settings(**SMALL, images=32, warm_up=1.0), report_every=1, progress=False)
     state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
-    assert (state["steps"], state["phase"], state["done"]) == (4, "paired", 1.0)
+    assert (state["steps"], state["phase"], state["done"]) == (4, 16, 1.0)
     second = train(data, tmp_path, Settings(**SMALL, images=96, warm_up=0.6), report_every=1, progress=False)
     assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["steps"] == 4  # it was done: nothing is repeated
     state["done"] = 1 / 3
     torch.save(state, tmp_path / "checkpoint.pt")
     second = train(data, tmp_path, Settings(**SMALL, images=96, warm_up=0.6), report_every=1, progress=False)
     rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
-    assert [row["phase"] for row in rows] == ["paired"] * 8 + ["adversarial"] * 4
+    assert [row["phase"] for row in rows] == [16] * 8 + ["judge"] * 4
     assert [row["images"] for row in rows] == [8 * (i + 1) for i in range(12)]
     assert {*rows[-1]} == {"images", "seconds", "phase", "d_step", "g_step"} and len(rows[-1]["g_step"]) == 2
     assert any(not torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters()))
@@ -76,16 +76,42 @@ def test_training_goes_on_from_where_it_stopped_through_both_phases(data, tmp_pa
                                rtol=0, atol=0.02)  # 16 bits
 
 
+def test_pairs_are_redrawn_at_16_px_first_and_at_full_size_last(data):
+    training = Training(data, Settings(**{**SMALL, "resolution": 64}, warm_up=0.5))
+    expected = {0.0: (16, 0), 0.0625: (16, 0.5), 0.125: (32, 0), 0.225: (64, 0), 0.3625: (64, 0.5), 0.5: ("judge", 0), 0.75: ("judge", 0.5)}
+    for training.done, (phase, over) in expected.items():
+        assert training.next_phase() == (phase, pytest.approx(over))
+    training.enter(16)
+    assert training.draw(training.real_z.nan_to_num(), 16).shape == (32, 3, 16, 16)
+    before = [p.clone() for p in training.generator.parameters()]
+    training.step()
+    moved = {name for (name, p), old in zip(training.generator.named_parameters(), before) if not torch.equal(p, old)}
+    last = max(i for i, size in training.generator.generator.ends.items() if size == 16)
+    assert {int(name.split(".")[2]) for name in moved if ".layers." in name} == set(range(last + 1)) and training.shown == 32
+
+
+def test_half_of_what_the_judge_is_shown_is_of_new_z_and_makes_no_pairs(data, monkeypatch):
+    training, seen = Training(data, Settings(**SMALL, new=0.25)), {}
+    training.enter("judge")
+    draw, pairs = training.draw, training.pairs
+    monkeypatch.setattr(training, "draw", lambda z: seen.update(z=z) or draw(z))
+    monkeypatch.setattr(training, "pairs", lambda drawn: seen.update(pairs=len(drawn)) or pairs(drawn))
+    training.g_step()
+    known = training.real_z.isfinite()
+    assert torch.equal(seen["z"][:6][known[:6]], training.real_z[:6][known[:6]]) and seen["pairs"] == 6
+    assert not torch.equal(seen["z"][6:][known[6:]], training.real_z[6:][known[6:]])
+
+
 def test_without_codes_the_judge_stands_alone(data, tmp_path):
     plain = Data(data.images, data.labels, data.names)
     train(plain, tmp_path, Settings(**SMALL, images=16), report_every=1, progress=False)
     rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
-    assert [row["phase"] for row in rows] == ["adversarial"] * 2 and len(rows[0]["g_step"]) == 1
+    assert [row["phase"] for row in rows] == ["judge"] * 2 and len(rows[0]["g_step"]) == 1
 
 
 def test_the_judge_is_trained_by_its_own_step_alone(data):
     training = Training(data, Settings(**SMALL))
-    training.enter("adversarial")
+    training.enter("judge")
     training.d_step()
     assert training.adams["d_step"].flat.abs().sum() > 0 and training.adams["g_step"].flat.abs().sum() == 0
     training.adams["d_step"].flat.zero_()
@@ -99,7 +125,7 @@ def test_a_finished_run_goes_on_where_it_is_told_to(data, tmp_path):
     train(data, tmp_path, settings, report_every=1, progress=False)
     train(data, tmp_path, Settings(**SMALL, images=48, warm_up=0.8), done=0.75, report_every=1, progress=False)
     rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
-    assert [row["phase"] for row in rows] == ["paired"] * 2 + ["adversarial"] * 2 + ["paired", "adversarial"]
+    assert [row["phase"] for row in rows] == [16] * 2 + ["judge"] * 2 + [16, "judge"]
     assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["steps"] == 6
 
 
@@ -139,7 +165,7 @@ def test_the_projected_judge_learns_and_its_features_stay():
     images = torch.randint(256, (2, 3, 128, 128), dtype=torch.uint8)
     small = {**SMALL, "resolution": 128, "width": 4, "attention": 16, "z_dim": 8, "batch": 2}
     training = Training(Data(images, torch.tensor([0, 1]), ["a", "b"]), Settings(**small, judge="projected"))
-    training.enter("adversarial")
+    training.enter("judge")
     trained = {id(p) for p in training.adams["d_step"].parameters}
     assert trained == {id(p) for p in training.judge.heads.parameters()}
     training.g_step()
@@ -189,8 +215,9 @@ def test_every_step_can_be_captured_in_16_bits_and_keeps_its_gradients(data, mon
     data = Data(large, data.labels[::4], data.names, data.z[::4])
     training = Training(data, Settings(**{**SMALL, "resolution": size, "width": 4, "batch": 2, "lesson": 1}, judge=judge))
     assert teach(training, scene_lesson(NAMES, 4, 110)) > 0
-    for phase in ("paired", "adversarial"):
+    for phase in (16, 32, size, "judge"):
         training.enter(phase)
+        assert len(training.real) == {16: 8, 32: 4 if size == 64 else 8}.get(phase, 2)
         gradients = {p: p.grad for adam in training.adams.values() for p in adam.parameters}
         for _ in range(2):
             assert all(x.isfinite().all() for x in training.step().values())

@@ -2,8 +2,9 @@
 discriminator or the projected one; one or several GPUs (run under torchrun); stops and resumes at any point.
 
 Where the codes that the images were drawn from are known, as those of the built-in scenes are, the generator first
-learns from pairs, as in paired.py: what the codes mean, in the features of 8 px, then to redraw each image from its z.
-Unlike the paper's, this small generator has no spectral norm of its own; the discriminator has.
+learns from pairs, as in paired.py: what the codes mean, in the features of 8 px, then to redraw each image from its z, at
+16 px first and at full size last. Unlike the paper's, this small generator has no spectral norm of its own; the
+discriminator has.
 """
 
 import copy
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from torch import distributed
+from torch import distributed, nn
 
 from .. import paths
 from ..biggan import BigGAN, initialize, standing_statistics
@@ -25,6 +26,9 @@ from .paired import PairedLoss, fill
 from .projected import ProjectedDiscriminator, augment
 from .projection import ProjectionDiscriminator
 from .steps import FlatAdam, autocast, average, graphed
+
+STAGES = {16: 0.25, 32: 0.45, 64: 0.7}  # size -> the share of the time on pairs at which it ends; then the full size
+NETWORKS, COUNTERS = ("generator", "ema", "judge", "sketch"), ("steps", "shown", "done", "phase", "taught")  # of a checkpoint
 
 
 class Training:
@@ -43,38 +47,37 @@ class Training:
         for network in (self.generator, self.judge):
             network.to(self.device, memory_format=torch.channels_last).train()
         self.ema = copy.deepcopy(self.generator).requires_grad_(False)
+        self.sizes = {size: end for size, end in STAGES.items() if size < s.resolution} | {s.resolution: 1.0}
+        # From the features of a size to colours, while the layers behind it are not trained.
+        self.sketch = nn.ModuleDict({str(size): nn.Conv2d(channels[size], 3, 1) for size in self.sizes}).to(self.device)
         self.classes = F.one_hot(data.labels, count).float()
-        self.real = data.images[: s.batch].repeat(-(-s.batch // len(data.images)), 1, 1, 1)[: s.batch].clone()
-        self.real_c = torch.zeros(s.batch, count, device=self.device)
-        self.real_z = torch.zeros(s.batch, s.z_dim, device=self.device)
         self.paired_loss = PairedLoss(s.metric, whole=64).to(self.device) if data.z is not None else None
-        self.steps, self.done, self.phase, self.taught = 0, 0.0, None, False
+        self.steps, self.shown, self.done, self.phase, self.taught = 0, 0, 0.0, None, False
         torch.manual_seed(s.seed * 1000 + self.rank + 1)
 
-    @property
-    def shown(self) -> int:
-        return self.steps * self.settings.batch * self.world
-
     def next_real(self):
-        index = torch.randint(len(self.data.images), (self.settings.batch,), device=self.device)
+        index = torch.randint(len(self.data.images), (len(self.real),), device=self.device)
         torch.index_select(self.data.images, 0, index, out=self.real)
         torch.index_select(self.classes, 0, index, out=self.real_c)
         if self.data.z is not None:
             torch.index_select(self.data.z, 0, index, out=self.real_z)
 
-    def draw(self, z: torch.Tensor) -> torch.Tensor:
-        """The generator's images of z, with the classes of the current real ones."""
+    def draw(self, z: torch.Tensor, size: int | None = None) -> torch.Tensor:
+        """The generator's images of z, with the classes of the current real ones; of `size`, what `sketch` makes of its features."""
         code = self.generator.mapping(z, classes=self.real_c)
         with autocast(self.device):
-            return self.generator.synthesis(code).float()
+            if size in (None, self.settings.resolution):
+                return self.generator.synthesis(code).float()
+            return self.sketch[str(size)](F.relu(self.generator.generator(code, 1.0, stop=size))).tanh().float()
 
     def pairs(self, drawn: torch.Tensor) -> torch.Tensor:
-        """The loss of paired.py between `drawn` and the current real images."""
+        """The loss of paired.py between `drawn` and the first of the current real images, at the size of what was drawn."""
+        real = self.real[: len(drawn)].float() / 127.5 - 1
         with autocast(self.device):
-            return self.paired_loss(drawn, self.real.float() / 127.5 - 1)
+            return self.paired_loss(drawn, F.avg_pool2d(real, real.shape[-1] // drawn.shape[-1]))
 
     def paired_step(self):
-        loss = self.pairs(self.draw(fill(self.real_z)))
+        loss = self.pairs(self.draw(fill(self.real_z), self.phase))
         loss.backward()
         return loss.detach()
 
@@ -94,23 +97,38 @@ class Training:
         return loss.detach()
 
     def g_step(self):
+        """The judge sees images of the scenes' z and, behind them, of new z, as it does in d_step; pairs are of the first."""
         self.judge.requires_grad_(False)
-        drawn = self.draw(torch.randn_like(self.real_z) if self.data.z is None else fill(self.real_z))
+        scenes = 0 if self.data.z is None else round((1 - self.settings.new) * len(self.real_z))
+        drawn = self.draw(torch.cat([fill(self.real_z[:scenes]), torch.randn_like(self.real_z[scenes:])]))
         with autocast(self.device):
             losses = [-self.judged(drawn)[0].mean()]
-        if self.data.z is not None:
-            losses.append(self.settings.paired * self.pairs(drawn))
+        if scenes:
+            losses.append(self.settings.paired * self.pairs(drawn[:scenes]))
         sum(losses).backward()
         for p in self.adams["d_step"].parameters:  # the features of the projected judge stay frozen
             p.requires_grad_(True)
         return torch.stack(losses).detach()
 
-    def enter(self, phase: str):
-        """Optimizers and, on CUDA, captured steps of "paired" or "adversarial"; the gradients of capturing are dropped."""
-        s, self.phase = self.settings, phase
+    def next_phase(self) -> tuple[int | str, float]:
+        """The phase at this point of the run, the size at which pairs are redrawn or "judge", and the share of it that is over."""
+        start, pairs = 0.0, self.settings.warm_up if self.data.z is not None else 0.0
+        for size, share in self.sizes.items():
+            if self.done < share * pairs:
+                return size, (self.done - start) / (share * pairs - start)
+            start = share * pairs
+        return "judge", (self.done - pairs) / max(1 - pairs, 1e-9)
+
+    def enter(self, phase: int | str):
+        """Buffers, optimizers and, on CUDA, captured steps of a phase; the gradients of capturing are dropped."""
+        s, self.phase, self.since = self.settings, phase, self.steps
+        batch = s.batch * (1 if phase == "judge" else min(s.resolution // phase, 4))
+        self.real = torch.empty(batch, *self.data.images.shape[1:], dtype=torch.uint8, device=self.device)
+        self.real_c = torch.zeros(batch, len(self.data.names), device=self.device)
+        self.real_z = torch.zeros(batch, s.z_dim, device=self.device)
         self.next_real()
-        if phase == "paired":
-            self.adams = {"paired_step": FlatAdam(self.generator.parameters(), s.warm_lr, beta=0.9)}
+        if phase != "judge":
+            self.adams = {"paired_step": FlatAdam([*self.generator.parameters(), *self.sketch.parameters()], s.warm_lr, beta=0.9)}
         else:
             self.adams = {"d_step": FlatAdam(self.judge.parameters(), s.lr_d), "g_step": FlatAdam(self.generator.parameters(), s.lr_g)}
         self.run = {name: graphed(getattr(self, name), self.device) for name in self.adams}
@@ -123,15 +141,16 @@ class Training:
         for name, adam in self.adams.items():
             log[name] = self.run[name]()
             adam.step()
-        self.steps += 1
-        average(self.ema, self.generator, self.settings.batch * self.world, self.shown, self.settings.ema_images)
+        shown = len(self.real) * self.world
+        self.steps, self.shown = self.steps + 1, self.shown + shown
+        average(self.ema, self.generator, shown, self.shown, self.settings.ema_images)
         return log
 
     def save(self, out: Path):
         """checkpoint.pt to resume from and generator.safetensors to use; each appears whole or not at all."""
         adams = {name: adam.adam.state_dict() for name, adam in getattr(self, "adams", {}).items()}
-        networks = {name: getattr(self, name).state_dict() for name in ("generator", "ema", "judge")}
-        counters = {name: getattr(self, name) for name in ("steps", "done", "phase", "taught")}
+        networks = {name: getattr(self, name).state_dict() for name in NETWORKS}
+        counters = {name: getattr(self, name) for name in COUNTERS}
         with paths.atomic_file(out / "checkpoint.pt") as temporary:
             torch.save({**networks, **counters, "adams": adams}, temporary)
         standing_statistics(self.ema, self.settings.statistics, batch=min(self.settings.batch, 64))
@@ -145,9 +164,10 @@ class Training:
             self.taught = True
         if (out / "checkpoint.pt").exists():
             state = torch.load(out / "checkpoint.pt", map_location=self.device, weights_only=True)
-            for name in ("generator", "ema", "judge"):
+            for name in NETWORKS:
                 getattr(self, name).load_state_dict(state[name])
-            self.steps, self.done, self.taught = state["steps"], state["done"], state["taught"]
+            for name in COUNTERS:
+                setattr(self, name, state[name])
             if state["phase"]:
                 self.enter(state["phase"])
                 for name, adam in self.adams.items():
@@ -174,21 +194,20 @@ def train(data: Data, out: Path | str, settings: Settings = Settings(), seconds:
     main, begin, earlier, seconds = training.rank == 0, time.monotonic(), training.done, max(seconds, 1e-3)
     if main:
         (out / "settings.json").write_text(json.dumps(asdict(s), indent=1))
-    paired_end = s.warm_up if data.z is not None else 0.0
     bar = tqdm(total=s.images, initial=training.shown, unit="img", disable=not (main and progress))
     try:
         if lesson is not None and not training.taught:
             report(training, out, {"lesson": teach(training, lesson)}, begin, on_report)
             training.taught = True
         while training.done < 1:
-            phase = "paired" if training.done < paired_end else "adversarial"
+            phase, over = training.next_phase()
             if phase != training.phase:
-                if main and training.steps:
+                if main and phase == "judge" and training.steps:
                     training.save(out)  # what pairs alone have reached
                 training.enter(phase)
-            set_rates(training, paired_end)
+            set_rates(training, over)
             log = training.step()
-            bar.update(s.batch * training.world)
+            bar.update(training.shown - bar.n)
             if training.steps % report_every == 0 or training.shown >= s.images:
                 share = earlier + (1 - earlier) * (time.monotonic() - begin) / seconds
                 training.done = agreed(training, min(max(training.shown / s.images, share), 1.0))
@@ -212,13 +231,13 @@ def agreed(training: Training, share: float) -> float:
     return float(share)
 
 
-def set_rates(training: Training, paired_end: float):
-    """Learning rates at this point of the run: on pairs up, then down to a tenth; with the judge down at the end."""
-    s, done = training.settings, training.done
-    if training.phase == "paired":
-        rate = min(1.0, (training.steps + 1) / 100) * (1 - 0.9 * done / paired_end)
+def set_rates(training: Training, over: float):
+    """Learning rates where this share of the phase is over: on pairs up, then down to a tenth; with the judge down at the end of the run."""
+    s, since = training.settings, training.steps - training.since
+    if training.phase == "judge":
+        rate = min(1.0, 0.1 + 0.9 * (1 - training.done) / s.settle)
     else:
-        rate = min(1.0, 0.1 + 0.9 * (1 - done) / s.settle)
+        rate = min(1.0, (since + 1) / 100) * (1 - 0.9 * over)
     for adam in training.adams.values():
         adam.rate(rate)
 

@@ -7,7 +7,7 @@ import torch
 
 @dataclass
 class Settings:
-    """What a run is made of. Sizes are per GPU; `images` counts real images shown, over all GPUs."""
+    """What a run is made of. Sizes are per GPU; `images` counts real images shown, over all GPUs and sizes."""
 
     resolution: int = 128
     width: int = 64  # of the last resolution; those before have up to 8 times as many channels
@@ -16,11 +16,12 @@ class Settings:
     attention: int = 32
     judge: str = "projection"  # BigGAN's, or "projected", from 128 px on; both ask for the class
     images: int = 4_000_000
-    batch: int = 64
+    batch: int = 64  # at full size; up to four times as many below
     lr_g: float = 1e-4
     lr_d: float = 4e-4
     ema_images: int = 20_000
     paired: float = 5.0  # weight of the loss on pairs, beside that of the judge
+    new: float = 0.5  # share of what the judge is shown to teach the generator that is of new z, not of those of scenes
     metric: str = "st-lpips-vgg"  # of the loss on pairs
     warm_up: float = 0.8  # share of the run in which pairs stand alone; 1: the judge never comes in
     warm_lr: float = 2e-3
