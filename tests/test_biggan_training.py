@@ -1,6 +1,7 @@
 """Laws of BigGAN's training, at a size that trains in seconds: pairs teach, runs resume, z of scenes are normal."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,13 +9,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from samlib import load_generator
 from samlib.inversion import Inversion
+from samlib.scenes import codes
 from samlib.scenes.classes import columns
 from samlib.spaces import Space
 from samlib.training import biggan, biggan_domain, biggan_lesson
 from samlib.training.biggan import Data, Settings, Training, train
 from samlib.training.biggan_evaluate import as_classes, class_change, next_of_kind, other_class, shares
 from samlib.training.biggan_lesson import standardized, teach
-from samlib.training.biggan_scenes import scene_data, scene_lesson, z_of
+from samlib.training.biggan_scenes import scene_data, z_of
 from samlib.training.projected import ProjectedDiscriminator
 from samlib.training.projection import ProjectionDiscriminator
 
@@ -24,8 +26,14 @@ SMALL = dict(resolution=16, width=8, z_dim=110, class_dim=4, attention=8, batch=
 
 
 @pytest.fixture(scope="module")
-def data():
+def meant():
     return scene_data(NAMES, 8, 16, 110, "cpu")
+
+
+@pytest.fixture(scope="module")
+def data(meant):
+    """Without what the codes mean, and so without the lesson."""
+    return replace(meant, meaning=None)
 
 
 def dots(n=64):
@@ -67,7 +75,7 @@ def test_training_goes_on_from_where_it_stopped_through_both_phases(data, tmp_pa
     rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [row["phase"] for row in rows] == [16] * 8 + ["judge"] * 4
     assert [row["images"] for row in rows] == [8 * (i + 1) for i in range(12)]
-    assert {*rows[-1]} == {"images", "seconds", "phase", "d_step", "g_step"} and len(rows[-1]["g_step"]) == 2
+    assert {*rows[-1]} == {"images", "seconds", "phase", "d_step", "g_step", "held_out"} and len(rows[-1]["g_step"]) == 2
     assert any(not torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters()))
     assert all(p.isfinite().all() for p in second.parameters())
     loaded = load_generator(tmp_path / "generator.safetensors")
@@ -82,7 +90,7 @@ def test_pairs_are_redrawn_at_16_px_first_and_at_full_size_last(data):
     for training.done, (phase, over) in expected.items():
         assert training.next_phase() == (phase, pytest.approx(over))
     training.enter(16)
-    assert training.draw(training.real_z.nan_to_num(), 16).shape == (32, 3, 16, 16)
+    assert training.draw(training.real_z.nan_to_num(), training.real_c, 16).shape == (32, 3, 16, 16)
     before = [p.clone() for p in training.generator.parameters()]
     training.step()
     moved = {name for (name, p), old in zip(training.generator.named_parameters(), before) if not torch.equal(p, old)}
@@ -90,12 +98,31 @@ def test_pairs_are_redrawn_at_16_px_first_and_at_full_size_last(data):
     assert {int(name.split(".")[2]) for name in moved if ".layers." in name} == set(range(last + 1)) and training.shown == 32
 
 
+def test_small_pairs_are_of_the_sketches_and_none_is_of_what_is_held_out():
+    def marked(size, count):  # z says which scene it is, and so does the image
+        z = torch.arange(count)[:, None].repeat(1, 110).float()
+        return Data(z[:, :3, None, None].expand(-1, -1, size, size).byte(), torch.arange(count) % 2, NAMES, z)
+
+    training = Training(marked(64, 40), Settings(**{**SMALL, "resolution": 64, "batch": 200}), marked(32, 80))
+    for phase, count in ((16, 70), (32, 70), (64, 35), ("judge", 35)):
+        training.enter(phase)
+        shown = {*training.real_z[:, 0].int().tolist()}
+        assert shown <= set(range(count)) and len(shown) > 0.8 * count and training.source.held == count // 7
+        assert torch.equal(training.real[:, 0, 0, 0], training.real_z[:, 0].byte())
+        assert torch.equal(training.real_c.argmax(1), training.real_z[:, 0].long() % 2)
+    training.enter(16)
+    with torch.no_grad():
+        training.sketch["16"].weight.zero_(), training.sketch["16"].bias.zero_()
+    grey = (training.sketches.images[70:].float() / 127.5 - 1).abs().mean()
+    assert training.held_out() == pytest.approx(float(grey), rel=1e-5) and training.generator.training
+
+
 def test_half_of_what_the_judge_is_shown_is_of_new_z_and_makes_no_pairs(data, monkeypatch):
     training, seen = Training(data, Settings(**SMALL, new=0.25)), {}
     training.enter("judge")
     draw, pairs = training.draw, training.pairs
-    monkeypatch.setattr(training, "draw", lambda z: seen.update(z=z) or draw(z))
-    monkeypatch.setattr(training, "pairs", lambda drawn: seen.update(pairs=len(drawn)) or pairs(drawn))
+    monkeypatch.setattr(training, "draw", lambda z, c: seen.update(z=z) or draw(z, c))
+    monkeypatch.setattr(training, "pairs", lambda drawn, real: seen.update(pairs=len(drawn)) or pairs(drawn, real))
     training.g_step()
     known = training.real_z.isfinite()
     assert torch.equal(seen["z"][:6][known[:6]], training.real_z[:6][known[:6]]) and seen["pairs"] == 6
@@ -129,11 +156,10 @@ def test_a_finished_run_goes_on_where_it_is_told_to(data, tmp_path):
     assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["steps"] == 6
 
 
-def test_a_run_can_begin_with_a_generator_and_leaves_the_lesson_out(data, tmp_path):
+def test_a_run_can_begin_with_a_generator_and_leaves_the_lesson_out(data, meant, tmp_path):
     first = train(data, tmp_path / "a", Settings(**SMALL, images=16), report_every=1, progress=False)
     small = {**SMALL, "warm_lr": 0.0}
-    lesson = scene_lesson(NAMES, 4, 110)
-    second = train(data, tmp_path / "b", Settings(**small, images=16, warm_up=1.0), lesson=lesson, done=0.5,
+    second = train(data, tmp_path / "b", Settings(**small, images=16, warm_up=1.0), sketches=meant, done=0.5,
                    start=tmp_path / "a" / "generator.safetensors", report_every=1, progress=False)  # fmt: skip
     assert '"lesson"' not in (tmp_path / "b" / "log.jsonl").read_text()
     for a, b in zip(first.parameters(), second.parameters()):
@@ -147,14 +173,13 @@ def test_a_run_without_time_stops_at_its_first_report_with_every_file(data, tmp_
 
 
 @pytest.mark.parametrize("part", ["lesson", "g_step"])
-def test_ctrl_c_saves_and_stops(data, tmp_path, part):
+def test_ctrl_c_saves_and_stops(data, meant, tmp_path, part):
     def stop(training, row):
         if part in row:
             raise KeyboardInterrupt
 
-    lesson = scene_lesson(NAMES, 4, 110)
     with pytest.raises(KeyboardInterrupt):
-        train(data, tmp_path, Settings(**SMALL, images=400, warm_up=0.0), lesson=lesson, report_every=1, on_report=stop, progress=False)
+        train(data, tmp_path, Settings(**SMALL, images=400, warm_up=0.0), sketches=meant, report_every=1, on_report=stop, progress=False)
     state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
     assert (state["steps"], state["taught"]) == ((0, False) if part == "lesson" else (1, True))
     assert (tmp_path / "generator.safetensors").is_file()
@@ -201,7 +226,7 @@ class NoWaiting(TorchDispatchMode):
 
 
 @pytest.mark.parametrize("judge, size", [("projection", 64), ("projected", 128)])
-def test_every_step_can_be_captured_in_16_bits_and_keeps_its_gradients(data, monkeypatch, judge, size):
+def test_every_step_can_be_captured_in_16_bits_and_keeps_its_gradients(meant, monkeypatch, judge, size):
     def checked(step, device):
         def run():
             with NoWaiting():
@@ -211,10 +236,10 @@ def test_every_step_can_be_captured_in_16_bits_and_keeps_its_gradients(data, mon
     for module in (biggan, biggan_lesson):
         monkeypatch.setattr(module, "graphed", checked)
         monkeypatch.setattr(module, "autocast", lambda device: torch.autocast("cpu", torch.bfloat16, cache_enabled=False))
-    large = torch.nn.functional.interpolate(data.images[::4].float(), (size, size)).byte()
-    data = Data(large, data.labels[::4], data.names, data.z[::4])
+    large = torch.nn.functional.interpolate(meant.images[::4].float(), (size, size)).byte()
+    data = Data(large, meant.labels[::4], meant.names, meant.z[::4], meant.meaning[::4])
     training = Training(data, Settings(**{**SMALL, "resolution": size, "width": 4, "batch": 2, "lesson": 1}, judge=judge))
-    assert teach(training, scene_lesson(NAMES, 4, 110)) > 0
+    assert min(teach(training, data)) > 0
     for phase in (16, 32, size, "judge"):
         training.enter(phase)
         assert len(training.real) == {16: 8, 32: 4 if size == 64 else 8}.get(phase, 2)
@@ -229,7 +254,8 @@ def test_the_lesson_makes_the_meaning_readable():
     training = Training(data, Settings(**{**SMALL, "z_dim": 4, "lesson": 60, "lesson_batch": 64}))
     meaning = torch.stack([data.z[:, 0] * 3 + 1, data.z[:, 1].sign(), torch.zeros(400)], 1)
     before = {name: p.clone() for name, p in training.generator.named_parameters()}
-    assert teach(training, (data.z, data.labels, meaning)) < 0.35  # of the variance, a third of which is 0 already
+    loss, held = teach(training, replace(data, meaning=meaning))
+    assert loss < 0.35 and held < 0.5  # of the variance, a third of which is 0 already
     moved = {name for name, p in training.generator.named_parameters() if not torch.equal(p, before[name])}
     assert "generator.layers.1.conv_3.weight" in moved and "generator.conv_to_rgb.weight" not in moved
     assert all(torch.equal(a, b) for a, b in zip(training.ema.parameters(), training.generator.parameters()))
@@ -244,23 +270,33 @@ def test_meaning_is_measured_within_each_class():
 
 
 def test_the_z_of_scenes_are_normal_and_shared_numbers_share_their_entry(data):
-    z, labels, meaning = scene_lesson(NAMES, 300, 110)
     index, count = columns(tuple(NAMES))
-    assert z.shape == (600, 110) and labels.tolist() == [0] * 300 + [1] * 300 and len(meaning) == 600
-    known = z[:300, index["sedan"]]
+    z = z_of(codes("sedan", 0, range(300))[0], index["sedan"], 110)
+    known = z[:, index["sedan"]]
     assert known.isfinite().all() and known.mean(0).abs().max() < 0.25 and (known.std(0) - 1).abs().max() < 0.2
     assert z[:, count:].isnan().all()
     assert data.images.shape == (16, 3, 16, 16) and data.images.dtype == torch.uint8
-    torch.testing.assert_close(data.z[:8], z[:8], equal_nan=True)
+    assert sorted(data.labels.tolist()) == [0] * 8 + [1] * 8 != data.labels.tolist()  # mixed
+    torch.testing.assert_close(row(data, z[3]).z[0], z[3], equal_nan=True)
     with pytest.raises(ValueError, match="entries of z, which has 20"):
         z_of(torch.rand(2, 93), index["van"], 20)
+
+
+def row(data, z):
+    """The one scene of z."""
+    at = [(one.nan_to_num() == z.nan_to_num()).all().item() for one in data.z].index(True)
+    meaning = None if data.meaning is None else data.meaning[at : at + 1]
+    return Data(data.images[at : at + 1], data.labels[at : at + 1], data.names, data.z[at : at + 1], meaning)
 
 
 def test_parts_of_the_data_are_the_whole_and_what_was_rendered_is_kept(tmp_path, monkeypatch):
     whole = scene_data(["van"], 5, 16, 110, "cpu")
     parts = [scene_data(["van"], 5, 16, 110, "cpu", part=i, parts=2, shard=2, keep=tmp_path) for i in range(2)]
-    assert torch.equal(whole.images[[0, 1, 4]], parts[0].images) and torch.equal(whole.images[2:4], parts[1].images)
-    torch.testing.assert_close(whole.z[2:4], parts[1].z, equal_nan=True)
+    assert [len(part.images) for part in parts] == [3, 2] and len(torch.cat([part.z for part in parts]).nan_to_num().unique(dim=0)) == 5
+    for part in parts:
+        for image, z, meaning in zip(part.images, part.z, part.meaning):
+            same = row(whole, z)
+            assert torch.equal(same.images[0], image) and torch.equal(same.meaning[0], meaning)
     monkeypatch.setattr("samlib.training.biggan_scenes.render", None)
     again = scene_data(["van"], 5, 16, 110, "cpu", part=1, parts=2, shard=2, keep=tmp_path)
     assert torch.equal(again.images, parts[1].images)

@@ -3,7 +3,8 @@ discriminator or the projected one; one or several GPUs (run under torchrun); st
 
 Where the codes that the images were drawn from are known, as those of the built-in scenes are, the generator first
 learns from pairs, as in paired.py: what the codes mean, in the features of 8 px, then to redraw each image from its z, at
-16 px first and at full size last. Unlike the paper's, this small generator has no spectral norm of its own; the
+16 px first and at full size last. Many small images, `sketches`, keep it from learning the scenes by heart meanwhile: the
+loss on some that are held out is in the log. Unlike the paper's, this small generator has no spectral norm of its own; the
 discriminator has.
 """
 
@@ -32,10 +33,11 @@ NETWORKS, COUNTERS = ("generator", "ema", "judge", "sketch"), ("steps", "shown",
 
 
 class Training:
-    """The state of a run: networks, optimizers, counters. `done`: the share of the run that is over."""
+    """The state of a run: networks, optimizers, counters. `done`: the share of the run that is over. sketches: see `train`."""
 
-    def __init__(self, data: Data, settings: Settings):
+    def __init__(self, data: Data, settings: Settings, sketches: Data | None = None):
         s, self.settings, self.data, self.device = settings, settings, data, data.images.device
+        self.sketches = data if sketches is None else sketches
         self.rank = distributed.get_rank() if distributed.is_initialized() else 0
         self.world = distributed.get_world_size() if distributed.is_initialized() else 1
         torch.manual_seed(s.seed)
@@ -50,36 +52,47 @@ class Training:
         self.sizes = {size: end for size, end in STAGES.items() if size < s.resolution} | {s.resolution: 1.0}
         # From the features of a size to colours, while the layers behind it are not trained.
         self.sketch = nn.ModuleDict({str(size): nn.Conv2d(channels[size], 3, 1) for size in self.sizes}).to(self.device)
-        self.classes = F.one_hot(data.labels, count).float()
         self.paired_loss = PairedLoss(s.metric, whole=64).to(self.device) if data.z is not None else None
         self.steps, self.shown, self.done, self.phase, self.taught = 0, 0, 0.0, None, False
         torch.manual_seed(s.seed * 1000 + self.rank + 1)
 
     def next_real(self):
-        index = torch.randint(len(self.data.images), (len(self.real),), device=self.device)
-        torch.index_select(self.data.images, 0, index, out=self.real)
-        torch.index_select(self.classes, 0, index, out=self.real_c)
-        if self.data.z is not None:
-            torch.index_select(self.data.z, 0, index, out=self.real_z)
+        index = torch.randint(len(self.source.images) - self.source.held, (len(self.real),), device=self.device)
+        self.real.copy_(self.source.images[index])
+        self.real_c.copy_(self.one_hot(self.source.labels[index]))
+        if self.source.z is not None:
+            self.real_z.copy_(self.source.z[index])
 
-    def draw(self, z: torch.Tensor, size: int | None = None) -> torch.Tensor:
-        """The generator's images of z, with the classes of the current real ones; of `size`, what `sketch` makes of its features."""
-        code = self.generator.mapping(z, classes=self.real_c)
+    def one_hot(self, labels: torch.Tensor) -> torch.Tensor:
+        return (labels[:, None] == torch.arange(len(self.data.names), device=self.device)).float()
+
+    def draw(self, z: torch.Tensor, c: torch.Tensor, size: int | None = None) -> torch.Tensor:
+        """The generator's images of z and one-hot classes; of `size`, what `sketch` makes of its features."""
+        code = self.generator.mapping(z, classes=c)
         with autocast(self.device):
             if size in (None, self.settings.resolution):
                 return self.generator.synthesis(code).float()
             return self.sketch[str(size)](F.relu(self.generator.generator(code, 1.0, stop=size))).tanh().float()
 
-    def pairs(self, drawn: torch.Tensor) -> torch.Tensor:
-        """The loss of paired.py between `drawn` and the first of the current real images, at the size of what was drawn."""
-        real = self.real[: len(drawn)].float() / 127.5 - 1
+    def pairs(self, drawn: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
+        """The loss of paired.py between what was drawn and real images (uint8), at the size of the first."""
+        real = real.float() / 127.5 - 1
         with autocast(self.device):
             return self.paired_loss(drawn, F.avg_pool2d(real, real.shape[-1] // drawn.shape[-1]))
 
     def paired_step(self):
-        loss = self.pairs(self.draw(fill(self.real_z), self.phase))
+        loss = self.pairs(self.draw(fill(self.real_z), self.real_c, self.phase), self.real)
         loss.backward()
         return loss.detach()
+
+    @torch.no_grad()
+    def held_out(self) -> float:
+        """The loss on pairs of the scenes that are never shown."""
+        real, z, labels = (x[-self.source.held :] for x in (self.source.images, self.source.z, self.source.labels))
+        self.generator.eval()  # by the running statistics
+        loss = self.pairs(self.draw(fill(z), self.one_hot(labels), self.settings.resolution if self.phase == "judge" else self.phase), real)
+        self.generator.train()
+        return float(loss)
 
     def judged(self, *images):
         """The judge's logits of each of some batches, with the classes of the current real images."""
@@ -89,7 +102,7 @@ class Training:
 
     def d_step(self):
         with torch.no_grad():
-            fake = self.draw(torch.randn_like(self.real_z))
+            fake = self.draw(torch.randn_like(self.real_z), self.real_c)
         with autocast(self.device):
             on_fake, on_real = self.judged(fake, self.real.float() / 127.5 - 1)
         loss = F.relu(1 + on_fake).mean() + F.relu(1 - on_real).mean()
@@ -100,11 +113,11 @@ class Training:
         """The judge sees images of the scenes' z and, behind them, of new z, as it does in d_step; pairs are of the first."""
         self.judge.requires_grad_(False)
         scenes = 0 if self.data.z is None else round((1 - self.settings.new) * len(self.real_z))
-        drawn = self.draw(torch.cat([fill(self.real_z[:scenes]), torch.randn_like(self.real_z[scenes:])]))
+        drawn = self.draw(torch.cat([fill(self.real_z[:scenes]), torch.randn_like(self.real_z[scenes:])]), self.real_c)
         with autocast(self.device):
             losses = [-self.judged(drawn)[0].mean()]
         if scenes:
-            losses.append(self.settings.paired * self.pairs(drawn[:scenes]))
+            losses.append(self.settings.paired * self.pairs(drawn[:scenes], self.real[:scenes]))
         sum(losses).backward()
         for p in self.adams["d_step"].parameters:  # the features of the projected judge stay frozen
             p.requires_grad_(True)
@@ -122,8 +135,10 @@ class Training:
     def enter(self, phase: int | str):
         """Buffers, optimizers and, on CUDA, captured steps of a phase; the gradients of capturing are dropped."""
         s, self.phase, self.since = self.settings, phase, self.steps
+        small = phase != "judge" and phase <= self.sketches.images.shape[-1]
+        self.source = self.sketches if small else self.data
         batch = s.batch * (1 if phase == "judge" else min(s.resolution // phase, 4))
-        self.real = torch.empty(batch, *self.data.images.shape[1:], dtype=torch.uint8, device=self.device)
+        self.real = torch.empty(batch, *self.source.images.shape[1:], dtype=torch.uint8, device=self.device)
         self.real_c = torch.zeros(batch, len(self.data.names), device=self.device)
         self.real_z = torch.zeros(batch, s.z_dim, device=self.device)
         self.next_real()
@@ -174,21 +189,23 @@ class Training:
                     adam.adam.load_state_dict(state["adams"][name])
 
 
-def train(data: Data, out: Path | str, settings: Settings = Settings(), seconds: float = float("inf"), lesson=None,  # noqa: B008
+def train(data: Data, out: Path | str, settings: Settings = Settings(), seconds: float = float("inf"), sketches=None,  # noqa: B008
           done: float | None = None, start=None, report_every: int = 200, on_report=None, progress: bool = True) -> BigGAN:
     """Trains until `settings.images` were shown or `seconds` have passed. Returns the EMA. Ctrl-C saves, and stops with
     KeyboardInterrupt.
 
     Writes `out`/checkpoint.pt, generator.safetensors, settings.json and log.jsonl; a second call goes on from there.
-    lesson: see `teach`; without it, or without codes in `data`, that is left out. done: the share of the run that counts as
-    over at its start, instead of what the checkpoint says; so a run that was finished can go on, for another `seconds`.
+    sketches: Data of more scenes, of the same classes and on the same device, at 16 or 32 px, with z: pairs up to their size are of
+    them, and where they have a meaning, the lesson is (see `teach`); None: `data` is all there is.
+    done: the share of the run that counts as over at its start, instead of what the checkpoint says; so a run that was finished
+    can go on, for another `seconds`.
     start: the file of a generator of the same shape to begin with, past the lesson, where there is no checkpoint.
     """
     from tqdm import tqdm
 
     out, s = Path(out), settings
     out.mkdir(parents=True, exist_ok=True)
-    training = Training(data, s)
+    training = Training(data, s, sketches)
     training.resume(out, start)
     training.done = training.done if done is None else done
     main, begin, earlier, seconds = training.rank == 0, time.monotonic(), training.done, max(seconds, 1e-3)
@@ -196,8 +213,8 @@ def train(data: Data, out: Path | str, settings: Settings = Settings(), seconds:
         (out / "settings.json").write_text(json.dumps(asdict(s), indent=1))
     bar = tqdm(total=s.images, initial=training.shown, unit="img", disable=not (main and progress))
     try:
-        if lesson is not None and not training.taught:
-            report(training, out, {"lesson": teach(training, lesson)}, begin, on_report)
+        if training.sketches.meaning is not None and not training.taught:
+            report(training, out, dict(zip(("lesson", "held_out"), teach(training, training.sketches))), begin, on_report)
             training.taught = True
         while training.done < 1:
             phase, over = training.next_phase()
@@ -232,7 +249,7 @@ def agreed(training: Training, share: float) -> float:
 
 
 def set_rates(training: Training, over: float):
-    """Learning rates where this share of the phase is over: on pairs up, then down to a tenth; with the judge down at the end of the run."""
+    """Learning rates where this share of the phase is over: on pairs up, then down to a tenth; with the judge down at the run's end."""
     s, since = training.settings, training.steps - training.since
     if training.phase == "judge":
         rate = min(1.0, 0.1 + 0.9 * (1 - training.done) / s.settle)
@@ -246,6 +263,8 @@ def report(training: Training, out: Path, row: dict, begin: float, on_report):
     if training.rank:
         return
     row = {"images": training.shown, "seconds": round(time.monotonic() - begin, 1), "phase": training.phase} | row
+    if training.phase and training.source.held:
+        row["held_out"] = round(training.held_out(), 4)
     with open(out / "log.jsonl", "a") as file:
         file.write(json.dumps(row) + "\n")
     if on_report:

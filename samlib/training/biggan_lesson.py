@@ -13,11 +13,11 @@ from .paired import fill
 from .steps import FlatAdam, autocast, graphed
 
 
-def teach(training, lesson) -> float:
-    """Trains the blocks up to 8 px so that a linear layer for each class reads off their features what the codes mean; the
-    last loss, in shares of the variance. lesson: z (M, z_dim), labels (M,), meaning (M, J), 0 where a class has less."""
+def teach(training, data) -> tuple[float, float]:
+    """Trains the blocks up to 8 px so that a linear layer for each class reads off their features what the codes of `data` mean; the
+    last loss and that on what is held out, in shares of the variance."""
     s, network, device = training.settings, training.generator, training.device
-    z, labels, meaning = (x.to(device) for x in lesson)
+    z, labels, meaning = data.z, data.labels, data.meaning
     classes, count = F.one_hot(labels, len(training.data.names)).float(), len(training.data.names)
     meaning = standardized(meaning.float(), classes)
     read = nn.Linear(16 * s.channels()[8], count * meaning.shape[1]).to(device)
@@ -26,12 +26,15 @@ def teach(training, lesson) -> float:
     adam = FlatAdam([*blocks, *read.parameters()], s.warm_lr, beta=0.9)
     index = torch.zeros(min(s.lesson_batch, len(z)), dtype=torch.long, device=device)
 
-    def step():
+    def error(index):
         code = network.mapping(fill(z[index]), classes=classes[index])
         with autocast(training.device):
             x = F.avg_pool2d(network.generator(code, 1.0, stop=8), 2).flatten(1)
             found = read(x).unflatten(1, (count, -1)).float()
-        loss = F.mse_loss((found * classes[index][..., None]).sum(1), meaning[index])
+        return F.mse_loss((found * classes[index][..., None]).sum(1), meaning[index])
+
+    def step():
+        loss = error(index)
         loss.backward()
         return loss.detach()
 
@@ -39,13 +42,17 @@ def teach(training, lesson) -> float:
     adam.flat.zero_()
     for i in range(s.lesson):
         adam.rate(min(1.0, (i + 1) / 100) * (1 - 0.95 * i / s.lesson))
-        torch.randint(len(z), index.shape, out=index)
+        torch.randint(len(z) - data.held, index.shape, out=index)
         loss = run()
         adam.step()
     for p in network.parameters():
         p.grad = None
     training.ema.load_state_dict(network.state_dict())
-    return float(loss)
+    with torch.no_grad():
+        network.eval()  # by the running statistics
+        held = error(torch.arange(len(z) - data.held, len(z), device=device)) if data.held else loss
+        network.train()
+    return float(loss), float(held)
 
 
 def standardized(meaning: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from tqdm.auto import tqdm
 
@@ -25,18 +26,25 @@ def z_of(numbers: torch.Tensor, index: torch.Tensor, z_dim: int) -> torch.Tensor
 
 def scene_data(names, count: int, size: int, z_dim: int, device, seed: int = 0, part: int = 0, parts: int = 1,
                keep=None, shard: int = 500) -> Data:
-    """`count` scenes of each class, of which this process has every `parts`-th shard, from `part` on. keep: a folder for
+    """`count` scenes of each class, mixed, of which this process has every `parts`-th shard, from `part` on. keep: a folder for
     what was rendered, so that the next run need not."""
     names, (index, _) = list(names), columns(tuple(names))
     starts = range(part * shard, count, parts * shard)
-    images, labels, z = [], [], []
+    images, labels, z, meanings = [], [], [], []
     for label, name in enumerate(names):
         for start in tqdm(starts, desc=f"rendering {name}", mininterval=5):
             indices = range(start, min(start + shard, count))
             images.append(_rendered(name, seed, indices, size, device, keep))
-            z.append(z_of(codes(name, seed, indices)[0], index[name], z_dim))
+            numbers, meaning = codes(name, seed, indices)
+            z.append(z_of(numbers, index[name], z_dim))
+            meanings.append(meaning.float())
             labels += [label] * len(indices)
-    return Data(torch.cat(images).to(device), torch.tensor(labels, device=device), names, torch.cat(z).to(device))
+    most = max(meaning.shape[1] for meaning in meanings)
+    meanings = torch.cat([F.pad(meaning, (0, most - meaning.shape[1])) for meaning in meanings])
+    turn = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))  # so that those held out are of all classes
+    parts = torch.cat(images), torch.tensor(labels), torch.cat(z), meanings
+    images, labels, z, meanings = (x[turn.to(x.device)].to(device) for x in parts)
+    return Data(images, labels, names, z, meanings)
 
 
 def _rendered(name, seed, indices, size, device, keep) -> torch.Tensor:
@@ -45,19 +53,10 @@ def _rendered(name, seed, indices, size, device, keep) -> torch.Tensor:
     file = keep and Path(keep) / f"{name}-{seed}-{size}-{indices[0]:06d}-{indices[-1]:06d}.safetensors"
     if file and file.is_file():
         return load_file(file, device=str(device))["images"]
-    parts = [indices[i : i + 256] for i in range(0, len(indices), 256)]
+    each = max(256, 2**22 // size**2)
+    parts = [indices[i : i + each] for i in range(0, len(indices), each)]
     images = torch.cat([as_uint8(render(name, seed, p, size, device=device).images) for p in parts])
     if file:
         with paths.atomic_file(file) as temporary:
             save_file({"images": images}, temporary)
     return images
-
-
-def scene_lesson(names, count: int, z_dim: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """z, labels and meaning, as `biggan_lesson.teach` wants them, of `count` scenes of each class; nothing is rendered."""
-    index, _ = columns(tuple(names))
-    drawn = [codes(name, seed, range(count)) for name in names]
-    most = max(meaning.shape[1] for _, meaning in drawn)
-    z = torch.cat([z_of(numbers, index[name], z_dim) for name, (numbers, _) in zip(names, drawn)])
-    meaning = torch.cat([torch.nn.functional.pad(meaning.float(), (0, most - meaning.shape[1])) for _, meaning in drawn])
-    return z, torch.arange(len(names)).repeat_interleave(count), meaning

@@ -42,9 +42,16 @@ class Settings:
 @dataclass
 class Data:
     """images (M, 3, R, R) uint8 on the device to train on; labels (M,) long, index into `names`; z (M, z_dim), the codes
-    as normal numbers, NaN in entries that no number decides, or None where no codes are known."""
+    as normal numbers, NaN in entries that no number decides, or None where no codes are known; meaning (M, J), what the codes
+    come to, 0 where a class has less, or None."""
 
     images: torch.Tensor
     labels: torch.Tensor
     names: list
     z: torch.Tensor | None = None
+    meaning: torch.Tensor | None = None
+
+    @property
+    def held(self) -> int:
+        """How many at the end are held out, never shown as pairs: what the loss on them is says whether the others are learnt by heart."""
+        return min(64, len(self.images) // 8) if self.z is not None else 0
