@@ -51,7 +51,7 @@ def main():
     mixed = torch.stack([row[torch.randperm(len(row))] for row in drawn.unbind(1)], 1)
 
     def show(label, reach, *of):
-        print(f"{label:44}", *(f"{name} {reach(domain, regressor, *of, name):5.2f}" for name in a.directions), flush=True)
+        print(f"{label:50}", *(f"{name} {reach(domain, regressor, *of, name):5.2f}" for name in a.directions), flush=True)
 
     for label, codes in (("drawn codes", drawn), ("rows of different drawn codes", mixed)):
         show(f"{label}, {(codes - mean).norm(dim=2).mean():.0f} from the mean", of_codes, codes)

@@ -35,11 +35,12 @@ from .segmenter import evaluate_segmenter, train_segmenter
 from .stages import add_options, parse, run_stages
 
 PROFILES = {
-    # What was run is in figures/training/biggan-scenes.md: the generator in three runs, before there were sketches, and the evaluation on
-    # fewer images.
+    # What was run is in figures/training/biggan-scenes.md: the generator in three runs and without sketches, the evaluation on fewer
+    # images.
     "full": dict(gan=biggan.Settings(judge="projected", images=8_000_000, warm_up=0.6, lr_g=2e-4, lesson=3000), scenes=6_000,
-                 sketches=30_000, report=50, networks=1500, classifier_steps=1500, network_steps=2000, factor_steps=6000, metric="st-lpips-vgg",
-                 inversions=64, inversion_steps=80, backbone=LITE, predictor_steps=1500, codes=4_000, test=8, steps=200),
+                 sketches=30_000, report=50, networks=1500, classifier_steps=1500, network_steps=2000, factor_steps=6000,
+                 metric="st-lpips-vgg", inversions=64, inversion_steps=80,
+                 backbone=LITE, predictor_steps=1500, codes=4_000, test=8, steps=200),
     # A minute on a CPU: it shows that every stage runs, and no more.
     "quick": dict(gan=biggan.Settings(resolution=64, width=8, attention=16, class_dim=8, images=32, batch=8, lesson=2,
                                       lesson_batch=16, statistics=1, metric="st-lpips-alex"), scenes=4, sketches=16, report=1, networks=4,
@@ -82,7 +83,7 @@ def gan_stage(classes, out, profile, device, seconds=float("inf"), done=None, st
         distributed.init_process_group("nccl", device_id=device)
     s, begin = profile["gan"], time.monotonic()
     data = scene_data(classes, profile["scenes"], s.resolution, s.z_dim, device, GAN_SEED, rank, world, keep=out / "scenes")
-    sketches = scene_data(classes, profile["sketches"], SKETCH, s.z_dim, device, GAN_SEED, rank, world, keep=out / "scenes", shard=5000)
+    sketches = scene_data(classes, profile["sketches"], SKETCH, s.z_dim, device, GAN_SEED, rank, world, out / "scenes", shard=5000)
     biggan.train(data, out, s, seconds - (time.monotonic() - begin), sketches, done, start, profile["report"],
                  on_report=lambda training, row: print(row, flush=True))
     if world > 1:
