@@ -13,7 +13,7 @@ import torch
 
 import samlib
 from samlib import directions, edit_measures, experiments, metrics
-from samlib.arguments import positive
+from samlib.arguments import known, positive
 from samlib.training.edits import EDITS, change_asked
 
 STRENGTH = 2.0
@@ -44,6 +44,7 @@ def main():
     parser.add_argument("--methods", nargs="+", default=["w+", "sam"])
     parser.add_argument("--device")
     a = parser.parse_args()
+    known(parser, "direction", a.directions, EDITS[a.domain])
     domain = samlib.load(a.domain, a.device)
     regressor, mean, published = edit_measures.regressor_of(domain), domain.generator.w_avg, domain.weights
     drawn = directions.sample_w(domain.generator, 64, 0)[:, None].expand(-1, domain.generator.num_layers, -1)

@@ -33,8 +33,8 @@ OLD_RUNS = ("S learnt from 40 steps at a rate of 0.05, in which F10 failed as mu
             "starts, agree by 0.23 to 0.31 (benchmarks/agreement.py, 16 scenes), so the best S has 0.48 to 0.55. One that learnt from 100 "
             "steps at the rates of today had 0.05 to 0.18 there (cars.md)")
 HALF_IS_LOST = ("of generated images F4 leaves {}, of inverted ones half of that. It is not the size of the changes of features, as ten "
-                "times the weight on L_F changed nothing; of four cars most is lost in w+ itself: SAM's w+ alone can be edited half as far "
-                "as that of W+, or less (cars.md)")
+                "times the weight on L_F changed nothing; likely it is w+ itself: in four cars SAM's w+ alone, without its changes of "
+                "features, can be edited half as far as that of W+, or less (cars.md)")
 SHAPE_STAYS = ("with Z+ alone the class changes in 0.91 and the pose is kept in 0.64; by SAM, where F2 settles the shape of most, it is "
                "0.78 and 0.75: a sedan, van or truck hardly becomes another (biggan-scenes.md)")
 

@@ -51,7 +51,8 @@ class Training:
         self.ema = copy.deepcopy(self.generator).requires_grad_(False)
         self.sizes = {size: end for size, end in STAGES.items() if size < s.resolution} | {s.resolution: 1.0}
         # From the features of a size to colours, while the layers behind it are not trained.
-        self.sketch = nn.ModuleDict({str(size): nn.Conv2d(channels[size], 3, 1) for size in self.sizes}).to(self.device)
+        small = (size for size in self.sizes if size < s.resolution)
+        self.sketch = nn.ModuleDict({str(size): nn.Conv2d(channels[size], 3, 1) for size in small}).to(self.device)
         self.paired_loss = PairedLoss(s.metric, whole=64).to(self.device) if data.z is not None else None
         self.steps, self.shown, self.done, self.phase, self.taught = 0, 0, 0.0, None, False
         torch.manual_seed(s.seed * 1000 + self.rank + 1)

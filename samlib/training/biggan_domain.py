@@ -83,7 +83,7 @@ def gan_stage(classes, out, profile, device, seconds=float("inf"), done=None, st
         distributed.init_process_group("nccl", device_id=device)
     s, begin = profile["gan"], time.monotonic()
     data = scene_data(classes, profile["scenes"], s.resolution, s.z_dim, device, GAN_SEED, rank, world, keep=out / "scenes")
-    sketches = scene_data(classes, profile["sketches"], SKETCH, s.z_dim, device, GAN_SEED, rank, world, out / "scenes", shard=5000)
+    sketches = scene_data(classes, profile["sketches"], SKETCH, s.z_dim, device, GAN_SEED, rank, world, out / "scenes", shard=1000)
     biggan.train(data, out, s, seconds - (time.monotonic() - begin), sketches, done, start, profile["report"],
                  on_report=lambda training, row: print(row, flush=True))
     if world > 1:
