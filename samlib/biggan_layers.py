@@ -36,8 +36,7 @@ class Norm(nn.Module):
         with torch.autocast(x.device.type, enabled=False):
             gain, offset = (self.weight[None], self.bias[None]) if code is None else (1 + self.scale(code), self.offset(code))
         if self.training and self.tally is None:
-            ratio, shift = self.renormalized(x)
-            x = F.batch_norm(x, None, None, training=True, eps=self.eps)
+            x, ratio, shift = self.renormalized(x)
             gain, offset = gain * ratio, offset + gain * shift
         else:
             mean, var = self.collect(x) if self.training else self.statistics(truncation)
@@ -57,15 +56,17 @@ class Norm(nn.Module):
                 var * share + self.running_vars[int(low) + 1] * (1 - share))  # fmt: skip
         return mean, var
 
-    @torch.no_grad()
-    def renormalized(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """r and d (C,) of the paper, at its limits: times r, plus d, what is normalized by this batch is so by the running statistics.
-        Those move towards the batch's first."""
-        var, mean = torch.var_mean(x.float(), (0, 2, 3), correction=0)
-        self.running_means[-1].lerp_(mean, MOMENTUM)
-        self.running_vars[-1].lerp_(var, MOMENTUM)
-        shrink = (self.running_vars[-1] + self.eps).rsqrt()
-        return ((var + self.eps).sqrt() * shrink).clamp(1 / 3, 3), ((mean - self.running_means[-1]) * shrink).clamp(-5, 5)
+    def renormalized(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """x normalized by this batch, and r and d (C,) of the paper, at its limits: times r, plus d, it is so by the running
+        statistics. Those move towards the batch's first."""
+        mean, var = torch.zeros_like(self.running_means[-1]), torch.zeros_like(self.running_vars[-1])
+        x, n = F.batch_norm(x, mean, var, training=True, momentum=1.0, eps=self.eps), x.numel() // x.shape[1]
+        with torch.no_grad():
+            var = var * ((n - 1) / n)  # what batch norm hands out is unbiased, what it divides by is not
+            self.running_means[-1].lerp_(mean, MOMENTUM)
+            self.running_vars[-1].lerp_(var, MOMENTUM)
+            shrink = (self.running_vars[-1] + self.eps).rsqrt()
+            return x, ((var + self.eps).sqrt() * shrink).clamp(1 / 3, 3), ((mean - self.running_means[-1]) * shrink).clamp(-5, 5)
 
     def collect(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         var, mean = torch.var_mean(x.float(), (0, 2, 3), correction=0)

@@ -250,12 +250,13 @@ def agreed(training: Training, share: float) -> float:
 
 
 def set_rates(training: Training, over: float):
-    """Learning rates where this share of the phase is over: on pairs up, then down to a tenth; with the judge down at the run's end."""
+    """Learning rates where this share of the phase is over: on pairs up, then down to a tenth, and the lower the larger the size, as
+    batches are smaller there and layers that know the layout must not lose it; with the judge down at the run's end."""
     s, since = training.settings, training.steps - training.since
     if training.phase == "judge":
         rate = min(1.0, 0.1 + 0.9 * (1 - training.done) / s.settle)
     else:
-        rate = min(1.0, (since + 1) / 100) * (1 - 0.9 * over)
+        rate = min(1.0, (since + 1) / 100) * (1 - 0.9 * over) * (min(training.sizes) / training.phase) ** 0.5
     for adam in training.adams.values():
         adam.rate(rate)
 

@@ -10,7 +10,7 @@ class Settings:
     """What a run is made of. Sizes are per GPU; `images` counts real images shown, over all GPUs and sizes."""
 
     resolution: int = 128
-    width: int = 64  # of the last resolution; those before have up to 8 times as many channels
+    width: int = 64  # of the last resolution; those before have up to 16 times as many channels, as the official ones of 128 px
     z_dim: int = 160
     class_dim: int = 64
     attention: int = 32
@@ -36,7 +36,7 @@ class Settings:
             raise ValueError(f"no judge {self.judge!r}; there are projection and projected")
 
     def channels(self) -> dict[int, int]:
-        return {4 * 2**i: min(8, self.resolution // (4 * 2**i)) * self.width for i in range(self.resolution.bit_length() - 2)}
+        return {4 * 2**i: min(16, self.resolution // (4 * 2**i)) * self.width for i in range(self.resolution.bit_length() - 2)}
 
 
 @dataclass
