@@ -29,7 +29,7 @@ from .projection import ProjectionDiscriminator
 from .steps import FlatAdam, autocast, average, graphed
 
 STAGES = {16: 0.25, 32: 0.45, 64: 0.7}  # size -> the share of the time on pairs at which it ends; then the full size
-NETWORKS, COUNTERS = ("generator", "ema", "judge", "sketch"), ("steps", "shown", "done", "phase", "taught")  # of a checkpoint
+NETWORKS, COUNTERS = ("generator", "ema", "judge", "sketch"), ("steps", "shown", "work", "done", "phase", "taught")  # of a checkpoint
 
 
 class Training:
@@ -54,7 +54,7 @@ class Training:
         small = (size for size in self.sizes if size < s.resolution)
         self.sketch = nn.ModuleDict({str(size): nn.Conv2d(channels[size], 3, 1) for size in small}).to(self.device)
         self.paired_loss = PairedLoss(s.metric, whole=64).to(self.device) if data.z is not None else None
-        self.steps, self.shown, self.done, self.phase, self.taught = 0, 0, 0.0, None, False
+        self.steps, self.shown, self.work, self.done, self.phase, self.taught = 0, 0, 0.0, 0.0, None, False
         torch.manual_seed(s.seed * 1000 + self.rank + 1)
 
     def next_real(self):
@@ -159,6 +159,7 @@ class Training:
             adam.step()
         shown = len(self.real) * self.world
         self.steps, self.shown = self.steps + 1, self.shown + shown
+        self.work += shown * (1.0 if self.phase == "judge" else self.phase / self.settings.resolution)
         average(self.ema, self.generator, shown, self.shown, self.settings.ema_images)
         return log
 
@@ -212,7 +213,7 @@ def train(data: Data, out: Path | str, settings: Settings = Settings(), seconds:
     main, begin, earlier, seconds = training.rank == 0, time.monotonic(), training.done, max(seconds, 1e-3)
     if main:
         (out / "settings.json").write_text(json.dumps(asdict(s), indent=1))
-    bar = tqdm(total=s.images, initial=training.shown, unit="img", disable=not (main and progress))
+    bar = tqdm(total=s.images, initial=round(training.work), unit="img", disable=not (main and progress))
     try:
         if training.sketches.meaning is not None and not training.taught:
             report(training, out, dict(zip(("lesson", "held_out"), teach(training, training.sketches))), begin, on_report)
@@ -225,10 +226,10 @@ def train(data: Data, out: Path | str, settings: Settings = Settings(), seconds:
                 training.enter(phase)
             set_rates(training, over)
             log = training.step()
-            bar.update(training.shown - bar.n)
-            if training.steps % report_every == 0 or training.shown >= s.images:
+            bar.update(round(training.work) - bar.n)
+            if training.steps % report_every == 0 or training.work >= s.images:
                 share = earlier + (1 - earlier) * (time.monotonic() - begin) / seconds
-                training.done = agreed(training, min(max(training.shown / s.images, share), 1.0))
+                training.done = agreed(training, min(max(training.work / s.images, share), 1.0))
                 report(training, out, {k: [round(x, 4) for x in v.flatten().tolist()] for k, v in log.items()}, begin, on_report)
     except KeyboardInterrupt:
         if main:
