@@ -95,7 +95,13 @@ def test_pairs_are_redrawn_at_16_px_first_and_at_full_size_last(data):
     training.step()
     moved = {name for (name, p), old in zip(training.generator.named_parameters(), before) if not torch.equal(p, old)}
     last = max(i for i, size in training.generator.generator.ends.items() if size == 16)
-    assert {int(name.split(".")[2]) for name in moved if ".layers." in name} == set(range(last + 1)) and training.shown == 32
+    assert {int(name.split(".")[2]) for name in moved if ".layers." in name} == set(range(last + 1))
+    assert (training.shown, training.work) == (32, 8.0)  # a picture of a quarter of the size counts as a quarter
+    training.enter(64)
+    training.steps += 100
+    biggan.set_rates(training, 0.0)
+    rates = {group["lr"] for adam in training.adams.values() for group in adam.adam.param_groups}
+    assert list(rates) == [pytest.approx(training.settings.warm_lr / 2)]  # by the root of 16 / 64
 
 
 def test_small_pairs_are_of_the_sketches_and_none_is_of_what_is_held_out():

@@ -8,7 +8,7 @@ import torch
 @dataclass
 class Settings:
     """What a run is made of. Sizes are per GPU; `images` counts real images shown, over all GPUs; one of half the size
-    counts as half, about as long as it takes."""
+    counts as half, as it takes about half as long."""
 
     resolution: int = 128
     width: int = 64  # of the last resolution; those before have up to 16 times as many channels, as the official ones of 128 px
