@@ -17,7 +17,7 @@ class Norm(nn.Module):
 
     Conditional: gain and offset are linear in the code (N, D) of this layer; else they are learnt constants.
     Training is batch renormalization (Ioffe, NeurIPS 2017): gradients by the batch's own statistics, values by running ones, which
-    stand where those of truncation 1 will be. By the statistics of 64 images alone the pictures of the shipped generator are off by 0.05.
+    stand where those of truncation 1 will be. By the statistics of 64 images alone the pictures of a trained one were off by 0.05.
     `tally`, if it is a list, collects those of the batch, which are used then (see `standing_statistics`).
     """
 

@@ -35,9 +35,9 @@ OLD_RUNS = ("S learnt from 40 steps at a rate of 0.05, in which F10 failed as mu
 HALF_IS_LOST = ("of generated images F4 leaves {}, of inverted ones half of that. It is not the size of the changes of features, as ten "
                 "times the weight on L_F changed nothing; likely it is w+ itself: in four cars SAM's w+ alone, without its changes of "
                 "features, can be edited half as far as that of W+, or less (cars.md)")
-SHAPE_STAYS = ("with Z+ alone the class changes in all and the pose is kept in 0.81; by SAM it is 0.50 and 0.81, as F2, which has two "
-               "thirds of the pixels, settles their shape. 4.6 dB are won, where 3 were wanted: a higher tau would leave more in Z+, and "
-               "was not tried (biggan-scenes.md)")
+SHAPE_STAYS = ("with Z+ alone the class changes in all and the pose is kept in 0.81; by SAM it is 0.50 and 0.81, likely as F2, which "
+               "has two thirds of the pixels, settles their shape. 4.6 dB are won, where 3 were wanted: a higher tau "
+               "would leave more in Z+, and was not tried (biggan-scenes.md)")
 
 
 CLAIMS = [

@@ -28,7 +28,7 @@ from .projected import ProjectedDiscriminator, augment
 from .projection import ProjectionDiscriminator
 from .steps import FlatAdam, autocast, average, graphed
 
-STAGES = {16: 0.25, 32: 0.45, 64: 0.7}  # size -> the share of the time on pairs at which it ends; then the full size
+STAGES = {16: 0.25, 32: 0.45, 64: 0.7}  # size -> the share of the part on pairs at which it ends; then the full size
 NETWORKS, COUNTERS = ("generator", "ema", "judge", "sketch"), ("steps", "shown", "work", "done", "phase", "taught")  # of a checkpoint
 
 
