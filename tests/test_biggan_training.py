@@ -75,7 +75,7 @@ def test_training_goes_on_from_where_it_stopped_through_both_phases(data, tmp_pa
     rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [row["phase"] for row in rows] == [16] * 8 + ["judge"] * 4
     assert [row["images"] for row in rows] == [8 * (i + 1) for i in range(12)]
-    assert {*rows[-1]} == {"images", "seconds", "phase", "d_step", "g_step", "held_out"} and len(rows[-1]["g_step"]) == 2
+    assert {*rows[-1]} == {"images", "seconds", "phase", "d_step", "g_step", "held_out"} and len(rows[-1]["g_step"]) == 3
     assert any(not torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters()))
     assert all(p.isfinite().all() for p in second.parameters())
     loaded = load_generator(tmp_path / "generator.safetensors")
@@ -120,7 +120,27 @@ def test_small_pairs_are_of_the_sketches_and_none_is_of_what_is_held_out():
     with torch.no_grad():
         training.sketch["16"].weight.zero_(), training.sketch["16"].bias.zero_()
     grey = (training.sketches.images[70:].float() / 127.5 - 1).abs().mean()
-    assert training.held_out() == pytest.approx(float(grey), rel=1e-5) and training.generator.training
+    assert training.held_out() == pytest.approx([float(grey)] * 2, rel=1e-5) and training.generator.training
+
+
+def test_the_layout_is_what_is_left_at_16_px_and_texture_costs_nothing_there():
+    real = torch.full((2, 3, 64, 64), 51, dtype=torch.uint8)  # -0.6
+    drawn = torch.full((2, 3, 64, 64), -0.6)
+    stripes = torch.tensor([0.3, -0.3]).repeat(32)
+    assert float(biggan.layout(drawn + stripes, real)) == pytest.approx(0, abs=1e-6)
+    drawn[:, :, :32, :16] += 0.4  # on an eighth of it
+    assert float(biggan.layout(drawn, real)) == pytest.approx(0.05, abs=1e-6)
+
+
+def test_the_generator_begins_gently_with_a_new_judge(data):
+    training = Training(data, Settings(**SMALL))
+    training.enter("judge")
+    for steps, share in ((0, 1 / 500), (249, 0.5), (499, 1.0), (900, 1.0)):
+        training.steps = steps
+        biggan.set_rates(training, 0.0)
+        rates = {name: adam.adam.param_groups[0]["lr"] for name, adam in training.adams.items()}
+        assert rates["d_step"] == pytest.approx(training.settings.lr_d)
+        assert rates["g_step"] == pytest.approx(training.settings.lr_g * share)
 
 
 def test_half_of_what_the_judge_is_shown_is_of_new_z_and_makes_no_pairs(data, monkeypatch):

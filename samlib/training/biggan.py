@@ -87,13 +87,13 @@ class Training:
         return loss.detach()
 
     @torch.no_grad()
-    def held_out(self) -> float:
-        """The loss on pairs of the scenes that are never shown."""
+    def held_out(self) -> list[float]:
+        """The loss on pairs of the scenes that are never shown, and the part of it that is the layout's (see `layout`)."""
         real, z, labels = (x[-self.source.held :] for x in (self.source.images, self.source.z, self.source.labels))
         self.generator.eval()  # by the running statistics
-        loss = self.pairs(self.draw(fill(z), self.one_hot(labels), self.settings.resolution if self.phase == "judge" else self.phase), real)
+        drawn = self.draw(fill(z), self.one_hot(labels), self.settings.resolution if self.phase == "judge" else self.phase)
         self.generator.train()
-        return float(loss)
+        return [float(self.pairs(drawn, real)), float(layout(drawn, real))]
 
     def judged(self, *images):
         """The judge's logits of each of some batches, with the classes of the current real images."""
@@ -119,6 +119,7 @@ class Training:
             losses = [-self.judged(drawn)[0].mean()]
         if scenes:
             losses.append(self.settings.paired * self.pairs(drawn[:scenes], self.real[:scenes]))
+            losses.append(self.settings.layout * layout(drawn[:scenes], self.real[:scenes]))
         sum(losses).backward()
         for p in self.adams["d_step"].parameters:  # the features of the projected judge stay frozen
             p.requires_grad_(True)
@@ -241,6 +242,11 @@ def train(data: Data, out: Path | str, settings: Settings = Settings(), seconds:
     return training.ema.eval()
 
 
+def layout(drawn: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
+    """L1 between what was drawn and real images (uint8), both at 16 px, where there is no texture: the judge may choose that freely."""
+    return F.l1_loss(*(F.adaptive_avg_pool2d(x, 16) for x in (drawn, real.float() / 127.5 - 1)))
+
+
 def agreed(training: Training, share: float) -> float:
     """Process 0's share, so that all change and stop at the same step."""
     if not distributed.is_initialized():
@@ -252,14 +258,15 @@ def agreed(training: Training, share: float) -> float:
 
 def set_rates(training: Training, over: float):
     """Learning rates where this share of the phase is over: on pairs up, then down to a tenth, and the lower the larger the size, as
-    batches are smaller there and layers that know the layout must not lose it; with the judge down at the run's end."""
-    s, since = training.settings, training.steps - training.since
+    batches are smaller there and layers that know the layout must not lose it; with the judge down at the run's end, and the
+    generator's up at first, as it would unlearn much from a judge that knows nothing yet."""
+    s, since = training.settings, training.steps - training.since + 1
     if training.phase == "judge":
         rate = min(1.0, 0.1 + 0.9 * (1 - training.done) / s.settle)
     else:
-        rate = min(1.0, (since + 1) / 100) * (1 - 0.9 * over) * (min(training.sizes) / training.phase) ** 0.5
-    for adam in training.adams.values():
-        adam.rate(rate)
+        rate = min(1.0, since / 100) * (1 - 0.9 * over) * (min(training.sizes) / training.phase) ** 0.5
+    for name, adam in training.adams.items():
+        adam.rate(rate * (min(1.0, since / 500) if name == "g_step" else 1.0))
 
 
 def report(training: Training, out: Path, row: dict, begin: float, on_report):
@@ -267,7 +274,7 @@ def report(training: Training, out: Path, row: dict, begin: float, on_report):
         return
     row = {"images": training.shown, "seconds": round(time.monotonic() - begin, 1), "phase": training.phase} | row
     if training.phase and training.source.held:
-        row["held_out"] = round(training.held_out(), 4)
+        row["held_out"] = [round(x, 4) for x in training.held_out()]
     with open(out / "log.jsonl", "a") as file:
         file.write(json.dumps(row) + "\n")
     if on_report:
