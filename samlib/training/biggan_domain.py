@@ -35,9 +35,10 @@ from .segmenter import evaluate_segmenter, train_segmenter
 from .stages import add_options, parse, run_stages
 
 PROFILES = {
-    # What was run is in figures/training/biggan-scenes.md: the same in shares of the time in place of images, S of fewer steps from an
-    # earlier one, and no evaluation.
-    "full": dict(gan=biggan.Settings(judge="projected", images=5_300_000, warm_up=0.7, warm_lr=1.5e-3, lr_g=2e-4, lr_d=2e-4, lesson=3000),
+    # What was run is in figures/training/biggan-scenes.md: the same in two runs, pairs and judge, and in shares of the time in place of
+    # images, S of fewer steps from an earlier one, and no evaluation.
+    "full": dict(gan=biggan.Settings(judge="projected", images=6_900_000, warm_up=0.54, warm_lr=1.5e-3, lr_g=8e-5, lr_d=1e-4, settle=0.77,
+                                     lesson=3000),
                  scenes=12_000, sketches=30_000, report=50, networks=1500, classifier_steps=1500, network_steps=2000, factor_steps=6000,
                  metric="st-lpips-vgg", inversions=64, inversion_steps=80,
                  backbone=LITE, predictor_steps=1500, codes=4_000, test=8, steps=200),

@@ -21,8 +21,8 @@ class Settings:
     lr_g: float = 1e-4
     lr_d: float = 4e-4
     ema_images: int = 20_000
-    paired: float = 5.0  # weight of the loss on pairs, beside that of the judge
-    layout: float = 40.0  # weight of the L1 between pairs at 16 px, beside the judge
+    paired: float = 2.5  # weight of the loss on pairs, beside that of the judge
+    layout: float = 80.0  # and of the L1 between pairs at 16 px
     new: float = 0.5  # share of what the judge is shown to teach the generator that is of new z, not of those of scenes
     metric: str = "st-lpips-vgg"  # of the loss on pairs
     warm_up: float = 0.8  # share of the run in which pairs stand alone; 1: the judge never comes in
