@@ -14,7 +14,7 @@ from samlib.scenes.classes import columns
 from samlib.spaces import Space
 from samlib.training import biggan, biggan_domain, biggan_lesson
 from samlib.training.biggan import Data, Settings, Training, train
-from samlib.training.biggan_evaluate import as_classes, class_change, next_of_kind, other_class, shares
+from samlib.training.biggan_evaluate import as_classes, changes, class_change, next_of_kind, other_class, shares
 from samlib.training.biggan_lesson import standardized, teach
 from samlib.training.biggan_scenes import scene_data, z_of
 from samlib.training.projected import ProjectedDiscriminator
@@ -75,7 +75,7 @@ def test_training_goes_on_from_where_it_stopped_through_both_phases(data, tmp_pa
     rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [row["phase"] for row in rows] == [16] * 8 + ["judge"] * 4
     assert [row["images"] for row in rows] == [8 * (i + 1) for i in range(12)]
-    assert {*rows[-1]} == {"images", "seconds", "phase", "d_step", "g_step", "held_out"} and len(rows[-1]["g_step"]) == 3
+    assert {*rows[-1]} == {"images", "seconds", "phase", "d_step", "g_step", "held_out", "held_out_layout"} and len(rows[-1]["g_step"]) == 3
     assert any(not torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters()))
     assert all(p.isfinite().all() for p in second.parameters())
     loaded = load_generator(tmp_path / "generator.safetensors")
@@ -120,7 +120,8 @@ def test_small_pairs_are_of_the_sketches_and_none_is_of_what_is_held_out():
     with torch.no_grad():
         training.sketch["16"].weight.zero_(), training.sketch["16"].bias.zero_()
     grey = (training.sketches.images[70:].float() / 127.5 - 1).abs().mean()
-    assert training.held_out() == pytest.approx([float(grey)] * 2, rel=1e-5) and training.generator.training
+    assert training.held_out() == pytest.approx({"held_out": float(grey), "held_out_layout": float(grey)}, abs=1e-4)
+    assert training.generator.training
 
 
 def test_the_layout_is_what_is_left_at_16_px_and_texture_costs_nothing_there():
@@ -347,9 +348,9 @@ def test_every_stage_of_the_domain_runs_and_what_is_there_is_not_made_again(tmp_
     assert {result for _, result in biggan_domain.STAGES.values() if result} <= made
     assert {"generated-rendered.jpg", "inversions.png"} <= made
     measured = json.loads((tmp_path / "evaluation.json").read_text())
-    changes = {"class_change_of_its_kind", "class_change_any"}
+    changed = {"class_change_of_its_kind", "class_change_any"}
     inverted = {"z+", "F2", "F4", "sam", "sam-F2", "sam-F2_over_z+", "shares"}
-    assert {*measured} == {"generated", *changes, *inverted} and {*measured["generated"]} == {*NAMES}
+    assert {*measured} == {"generated", *changed, *inverted} and {*measured["generated"]} == {*NAMES}
     domain = samlib.load(tmp_path, "cpu")
     assert domain.generator.names == tuple(NAMES) and "pose" in domain.directions
     for name, row in json.loads((tmp_path / "directions.json").read_text()).items():
@@ -437,3 +438,6 @@ def test_what_a_change_of_class_keeps_is_measured():
     assert torch.equal(as_classes(Domain, inversion, torch.tensor([0, 1, 0])), inversion.images)  # what they are already
     moved = Inversion(code, Plain().draw(code + torch.tensor([0.5, 0.0])))  # as if the edit had turned it
     assert class_change(Domain, regressor, moved, torch.tensor([1, 0, 0]))["both"] == 0
+    one = Inversion(code, torch.cat([moved.images[:1], inversion.images[1:]]))
+    each = {"changed": [True] * 3, "pose_kept": [False, True, True], "both": [False, True, True]}
+    assert {name: x.tolist() for name, x in changes(Domain, regressor, one, torch.tensor([1, 0, 0])).items()} == each

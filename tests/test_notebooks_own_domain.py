@@ -62,6 +62,8 @@ def test_figure_6_takes_scenes_of_the_domain_s_classes(tmp_path, monkeypatch):
     numbers = json.loads((tmp_path / "outputs" / "figures" / "fig06-biggan-tiny.json").read_text())["numbers"]
     assert {"psnr", "lpips"} == {*numbers["F4"]} and {*methods} < {*numbers} and {*numbers["shares"]} == {"Z+", "F2", "F4"}
     assert all({*numbers[f"class_change_{name}"]} == {"changed", "pose_kept", "both", "images"} for name in ("z+", "sam-F2"))
+    by_class = [*numbers["changes_by_class"].values()]  # two images: of two classes, or of one
+    assert sum(by_class) / len(by_class) == pytest.approx(numbers["class_change_sam-F2"]["both"])
 
 
 @pytest.mark.parametrize("name", ["fig03", "fig05", "table1", "table3"])

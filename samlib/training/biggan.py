@@ -87,13 +87,14 @@ class Training:
         return loss.detach()
 
     @torch.no_grad()
-    def held_out(self) -> list[float]:
-        """The loss on pairs of the scenes that are never shown, and the part of it that is the layout's (see `layout`)."""
+    def held_out(self) -> dict[str, float]:
+        """The loss on pairs of the scenes that are never shown, and their `layout`."""
         real, z, labels = (x[-self.source.held :] for x in (self.source.images, self.source.z, self.source.labels))
         self.generator.eval()  # by the running statistics
         drawn = self.draw(fill(z), self.one_hot(labels), self.settings.resolution if self.phase == "judge" else self.phase)
         self.generator.train()
-        return [float(self.pairs(drawn, real)), float(layout(drawn, real))]
+        losses = {"held_out": self.pairs(drawn, real), "held_out_layout": layout(drawn, real)}
+        return {name: round(float(loss), 4) for name, loss in losses.items()}
 
     def judged(self, *images):
         """The judge's logits of each of some batches, with the classes of the current real images."""
@@ -274,7 +275,7 @@ def report(training: Training, out: Path, row: dict, begin: float, on_report):
         return
     row = {"images": training.shown, "seconds": round(time.monotonic() - begin, 1), "phase": training.phase} | row
     if training.phase and training.source.held:
-        row["held_out"] = [round(x, 4) for x in training.held_out()]
+        row |= training.held_out()
     with open(out / "log.jsonl", "a") as file:
         file.write(json.dumps(row) + "\n")
     if on_report:

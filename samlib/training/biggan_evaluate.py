@@ -69,18 +69,24 @@ def as_classes(domain, inversion, wanted: torch.Tensor) -> torch.Tensor:
 
 
 @torch.inference_mode()
-def class_change(domain, regressor, inversion, wanted: torch.Tensor) -> dict[str, float]:
-    """Of inverted images (N,), asked to be of the classes `wanted` (N,): the share that is told to be of them (`changed`), that
-    keeps its pose (`pose_kept`), and that does both. Images are compared with their inversions. regressor: of the factors, pose
-    among them; None: nothing is said of the pose."""
+def changes(domain, regressor, inversion, wanted: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Of each of some inverted images (N,), asked to be of the classes `wanted` (N,): whether it is told to be of it (`changed`),
+    whether it keeps its pose (`pose_kept`), and whether it does both. Images are compared with their inversions. regressor: of the
+    factors, pose among them; None: nothing is said of the pose."""
     wanted = wanted.to(domain.device)
     images = as_classes(domain, inversion, wanted)
-    shares = {"changed": domain.generator.classify(images) == wanted}
+    found = {"changed": domain.generator.classify(images) == wanted}
     if regressor is not None:
         pose = regressor.names.index("pose")
         kept = (regressor(images) - regressor(inversion.images))[:, pose].abs() < KEEPS
-        shares |= {"pose_kept": kept, "both": shares["changed"] & kept}
-    return {name: float(x.double().mean()) for name, x in shares.items()} | {"images": len(wanted)}
+        found |= {"pose_kept": kept, "both": found["changed"] & kept}
+    return found
+
+
+def class_change(domain, regressor, inversion, wanted: torch.Tensor) -> dict[str, float]:
+    """The shares of images of which `changes` holds, and how many there are."""
+    shares = {name: float(x.double().mean()) for name, x in changes(domain, regressor, inversion, wanted).items()}
+    return shares | {"images": len(wanted)}
 
 
 def evaluate_stage(classes, out, profile, device):
