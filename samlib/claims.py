@@ -36,9 +36,9 @@ HALF_IS_LOST = ("of generated images F4 leaves {}, of inverted ones half of that
                 "times the weight on L_F changed nothing; likely it is w+ itself: in four cars SAM's w+ alone, without its changes of "
                 "features, can be edited half as far as that of W+, or less (cars.md)")
 SHAPE_STAYS = ("by SAM it is changes of shape that fail: of 18 scenes all 12 change whose new class differs in its colours (horse and "
-               "zebra, cat and tiger, face and statue), and 1 of 6 cars, as F2, which has half of the pixels, settles their shape. With Z+ "
-               "alone 0.98 change and 0.91 keep the pose. A higher tau leaves more in Z+: with 83 % of the pixels there it is 0.72 for "
-               "both, but SAM is then 2.1 dB ahead in place of 4.3 (biggan-scenes.md)")
+               "zebra, cat and tiger, face and statue), and 1 of 6 cars, likely as F2, which has half of the pixels, settles the shape. "
+               "With Z+ alone 0.98 change and 0.91 keep the pose. A higher tau leaves more in Z+: with 83 % of the pixels there it is "
+               "0.72 for both, but SAM is then 2.1 dB ahead in place of 4.3 (biggan-scenes.md)")
 
 
 CLAIMS = [

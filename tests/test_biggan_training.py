@@ -120,7 +120,7 @@ def test_small_pairs_are_of_the_sketches_and_none_is_of_what_is_held_out():
     with torch.no_grad():
         training.sketch["16"].weight.zero_(), training.sketch["16"].bias.zero_()
     grey = (training.sketches.images[70:].float() / 127.5 - 1).abs().mean()
-    assert training.held_out() == pytest.approx({"held_out": float(grey), "held_out_layout": float(grey)}, abs=1e-4)
+    assert training.held_out() == pytest.approx({"held_out": float(grey), "held_out_layout": float(grey)}, rel=1e-5)
     assert training.generator.training
 
 

@@ -93,8 +93,7 @@ class Training:
         self.generator.eval()  # by the running statistics
         drawn = self.draw(fill(z), self.one_hot(labels), self.settings.resolution if self.phase == "judge" else self.phase)
         self.generator.train()
-        losses = {"held_out": self.pairs(drawn, real), "held_out_layout": layout(drawn, real)}
-        return {name: round(float(loss), 4) for name, loss in losses.items()}
+        return {"held_out": float(self.pairs(drawn, real)), "held_out_layout": float(layout(drawn, real))}
 
     def judged(self, *images):
         """The judge's logits of each of some batches, with the classes of the current real images."""
@@ -244,7 +243,8 @@ def train(data: Data, out: Path | str, settings: Settings = Settings(), seconds:
 
 
 def layout(drawn: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
-    """L1 between what was drawn and real images (uint8), both at 16 px, where there is no texture: the judge may choose that freely."""
+    """L1 between what was drawn and real images (uint8), both at 16 px, where there is no texture: the judge may choose that
+    freely. At 128 px the loss on pairs has it too, in which it weighs as much as the rest."""
     return F.l1_loss(*(F.adaptive_avg_pool2d(x, 16) for x in (drawn, real.float() / 127.5 - 1)))
 
 
@@ -260,7 +260,7 @@ def agreed(training: Training, share: float) -> float:
 def set_rates(training: Training, over: float):
     """Learning rates where this share of the phase is over: on pairs up, then down to a tenth, and the lower the larger the size, as
     batches are smaller there and layers that know the layout must not lose it; with the judge down at the run's end, and the
-    generator's up at first, as it would unlearn much from a judge that knows nothing yet."""
+    generator's up at first, as the judge knows nothing yet."""
     s, since = training.settings, training.steps - training.since + 1
     if training.phase == "judge":
         rate = min(1.0, 0.1 + 0.9 * (1 - training.done) / s.settle)
@@ -275,7 +275,7 @@ def report(training: Training, out: Path, row: dict, begin: float, on_report):
         return
     row = {"images": training.shown, "seconds": round(time.monotonic() - begin, 1), "phase": training.phase} | row
     if training.phase and training.source.held:
-        row |= training.held_out()
+        row |= {name: round(loss, 4) for name, loss in training.held_out().items()}
     with open(out / "log.jsonl", "a") as file:
         file.write(json.dumps(row) + "\n")
     if on_report:

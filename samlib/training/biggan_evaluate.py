@@ -85,8 +85,12 @@ def changes(domain, regressor, inversion, wanted: torch.Tensor) -> dict[str, tor
 
 def class_change(domain, regressor, inversion, wanted: torch.Tensor) -> dict[str, float]:
     """The shares of images of which `changes` holds, and how many there are."""
-    shares = {name: float(x.double().mean()) for name, x in changes(domain, regressor, inversion, wanted).items()}
-    return shares | {"images": len(wanted)}
+    return in_shares(changes(domain, regressor, inversion, wanted))
+
+
+def in_shares(found: dict[str, torch.Tensor]) -> dict[str, float]:
+    """What `changes` gives, as the share of the images and their number."""
+    return {name: float(x.double().mean()) for name, x in found.items()} | {"images": len(found["changed"])}
 
 
 def evaluate_stage(classes, out, profile, device):
