@@ -10,13 +10,16 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 from tqdm.auto import tqdm
 
 from . import memory
 from .inversion import Inversion
-from .objective import Weights
+from .objective import Weights, perceptual
 from .optimize import Clamp, Reconstruction, at_size, optimize
+from .precision import fused
 
 PIVOT_STEPS, TUNING_STEPS = 450, 350  # as published
 TUNED = 0.7e9  # bytes that tuning to an image of 256 px takes: a process with 50 of them had 31 GB of an H100
@@ -34,20 +37,19 @@ class Locality:
     lpips: float = 0.1
     distance: float = 1.0
 
-    def loss(self, generator, weights: dict[str, Tensor], pivot: Tensor, metric, random: torch.Generator, size: int) -> Tensor:
-        """One value for each of n images (n,), at one random w; their weights, name -> (n, ...), and pivots (n, L, D). 0 where the
-        weights are the generator's own."""
-        with torch.no_grad():
-            z = torch.randn(64, generator.z_dim, generator=random).to(pivot)
-            w = generator.mapping(z)
-            alpha = self.distance * (w[:, 0] - generator.w_avg).norm(dim=1).mean()
-            step = w[:1] - pivot
-            near = pivot + alpha * step / step[:, :1].norm(dim=2, keepdim=True).clamp(min=1e-8)
-            before = at_size(generator.synthesis(near, noise="none").clamp(-1, 1), size)
-        after = at_size(form_each(generator, weights, near, "none").clamp(-1, 1), size)
+    def near(self, generator, pivot: Tensor, random: torch.Generator) -> Tensor:
+        """A random w+ at the distance from each pivot (n, L, D), of the same shape."""
+        z = torch.randn(64, generator.z_dim, generator=random).to(pivot)
+        w = generator.mapping(z)
+        alpha = self.distance * (w[:, 0] - generator.w_avg).norm(dim=1).mean()
+        step = w[:1] - pivot
+        return pivot + alpha * step / step[:, :1].norm(dim=2, keepdim=True).clamp(min=1e-8)
+
+    def loss(self, before: Tensor, after: Tensor, metric, distance=perceptual) -> Tensor:
+        """(n,), of what the generator formed there (n, 3, H, W) and what the tuned one forms; 0 where they are equal."""
         value = self.l2 * (after - before).square().mean((1, 2, 3))
         if self.lpips:
-            value = value + self.lpips * metric.distance(metric.features(before), metric.features(after))
+            value = value + self.lpips * distance(metric, metric.features(before), after)
         return value
 
 
@@ -59,7 +61,7 @@ def pti(generator, images: Tensor, masks: dict, metric, *, steps: int = PIVOT_ST
     masks         {}: PTI knows W alone.
     steps         of the search for the pivot, which is `optimize` in W with `options`.
     tuning_steps  of the tuning; None: 350 where the pivot has 450, as published, and in proportion.
-    tuning_rate   of Adam. valid, precision: see `optimize`, as for compiled, which is of the pivot alone.
+    tuning_rate   of Adam. valid, precision, compiled: see `optimize`.
     The history of l2 and lpips is that of the pivot, then that of the tuning. Ctrl-C ends all that is left to do.
     """
     if any(mask.any() for mask in masks.values()):
@@ -74,7 +76,7 @@ def pti(generator, images: Tensor, masks: dict, metric, *, steps: int = PIVOT_ST
         for i in range(0, len(pivot), some):
             part = pivot[i:i + some]
             runs.append(tune(generator, part, metric, left, tuning_rate, locality, seed, options.get("loss_size"),
-                             None if valid is None else valid[i:i + some], precision, bar))
+                             None if valid is None else valid[i:i + some], precision, bar, compiled))
             left = count if len(runs[-1][1]["l2"]) == count else 0  # stopped: the other images keep the generator as it is
     bar.close()
     done = min(len(history["l2"]) for _, history in runs)
@@ -97,7 +99,7 @@ def together(generator) -> int:
     return memory.fits(generator, 50, TUNED) if generator.w_avg.is_cuda else 1
 
 
-def tune(generator, pivot: Inversion, metric, steps, rate, locality, seed, size, valid=None, precision=None, bar=None):
+def tune(generator, pivot: Inversion, metric, steps, rate, locality, seed, size, valid=None, precision=None, bar=None, compiled=False):
     """Fine-tune a copy of the synthesis network to each image -> (name of a weight -> its changes (n, ...) in 16 bits, losses
     (steps, n)).
 
@@ -105,17 +107,23 @@ def tune(generator, pivot: Inversion, metric, steps, rate, locality, seed, size,
     Ctrl-C ends it early with what has been reached."""
     old = {name: weight.detach() for name, weight in generator.synthesis_network.named_parameters()}
     weights = {name: weight.repeat(len(pivot), *[1] * weight.ndim).requires_grad_() for name, weight in old.items()}
-    reconstruction, w_plus = Reconstruction(pivot.inputs.clone(), Weights(), metric, valid, size), pivot.w_plus.clone()
+    reconstruction = Reconstruction(pivot.inputs.clone(), Weights(), metric, valid, size, compiled)
+    w_plus, keeps = pivot.w_plus.clone(), bool(locality.l2 or locality.lpips)
+    coarse, form = reconstruction.sizes["lpips"][0], fused(form_each) if compiled else form_each
     adam = torch.optim.Adam(weights.values(), rate, fused=w_plus.is_cuda)
     random = torch.Generator().manual_seed(seed)
     history = {"l2": [], "lpips": []}
     try:
         for step in range(steps):
             with torch.autocast(w_plus.device.type, precision) if precision else nullcontext():
-                terms = reconstruction(Clamp.apply(form_each(generator, weights, w_plus, pivot.noise)), (step + 0.5) / steps)
+                with torch.no_grad():
+                    near = locality.near(generator, w_plus, random) if keeps else None
+                    before = at_size(generator.synthesis(near, noise="none").clamp(-1, 1), coarse) if keeps else None
+                x = form(generator, weights, torch.stack([w_plus, near] if keeps else [w_plus], 1), pivot.noise)
+                terms = reconstruction(Clamp.apply(x[:, 0]), (step + 0.5) / steps)
                 loss = terms["l2"] + terms["lpips"]
-                if locality.l2 or locality.lpips:
-                    loss = loss + locality.loss(generator, weights, w_plus, metric, random, reconstruction.sizes["lpips"][0])
+                if keeps:
+                    loss = loss + locality.loss(before, at_size(x[:, 1].clamp(-1, 1), coarse), metric, reconstruction.distance)
             adam.zero_grad()
             loss.sum().backward()  # no image knows of another
             adam.step()
@@ -141,11 +149,54 @@ class Synthesis(torch.nn.Module):
 
 
 def form_each(generator, weights: dict[str, Tensor], w_plus: Tensor, noise: str) -> Tensor:
-    """Images (n, 3, R, R) of w+ (n, L, D), each by weights of its own: name of a weight of the synthesis network -> (n, ...)."""
+    """Images (n, k, 3, R, R) of w+ (n, k, L, D), those of each row by weights of their own: name of a weight of the synthesis
+    network -> (n, ...)."""
     network = Synthesis(generator)
 
     def one(weights, w_plus):
         named = {f"generator.synthesis_network.{name}": weight for name, weight in weights.items()}
-        return torch.func.functional_call(network, named, (w_plus[None], noise))[0]
+        return torch.func.functional_call(network, named, (w_plus, noise))
 
-    return torch.vmap(one)(weights, w_plus)
+    with AsProducts() if w_plus.is_cuda else nullcontext():
+        return torch.vmap(one)(weights, w_plus)
+
+
+class AsProducts(TorchFunctionMode):
+    """Inside, a convolution is a product of matrices: its weights by the patches of its input, one beside the other.
+
+    With weights for every image a batch of convolutions is a convolution in groups, which a GPU does badly; a batch of
+    products it does well. On a CPU it is the other way round.
+    """
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if function is torch.conv2d:
+            return self.convolved(*args, **kwargs)
+        if function is torch.conv_transpose2d:
+            return self.upsampled(*args, **kwargs)
+        return function(*args, **kwargs)
+
+    @staticmethod
+    def convolved(x: Tensor, weight: Tensor, padding: int) -> Tensor:
+        """x (k, I, H, W) with weight (O, I, s, s), s odd and the padding s // 2 -> (k, O, H, W)."""
+        x = cast_for_product(x)
+        patches = F.unfold(x, weight.shape[2], padding=padding) if padding else x.flatten(2)
+        return (weight.flatten(1).to(x) @ patches).unflatten(2, x.shape[2:])
+
+    @staticmethod
+    def upsampled(x: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
+        """x (k, I, H, W) with weight (I, O, 6, 6), stride 2 and padding 2 -> (k, O, 2H, 2W).
+
+        A pixel of the result sees 3 x 3 of the input, by every second weight: which ones, is that of its place among the four that
+        an input pixel becomes. So it is four convolutions, whose results are shuffled.
+        """
+        x, (i, o) = cast_for_product(x), weight.shape[:2]
+        four = weight.view(i, o, 3, 2, 3, 2).flip(2, 4).permute(1, 3, 5, 0, 2, 4).reshape(4 * o, 9 * i)
+        formed = four.to(x) @ F.unfold(x, 3, padding=padding // 2)
+        return F.pixel_shuffle(formed.unflatten(2, x.shape[2:]), stride)
+
+
+def cast_for_product(x: Tensor) -> Tensor:
+    """In the type in which autocast would multiply it, so that its patches, nine times as many, have it too."""
+    kind = x.device.type
+    return x.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else x

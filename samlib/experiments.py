@@ -72,7 +72,8 @@ def missing(domain, images, method="sam", **options) -> list[int]:
     return [i for i, key in enumerate(kept.keys(domain, images, method, options)) if not kept.file_of(key).is_file()]
 
 
-def inverted(domain, images, method="sam", *, batch=None, compute=True, holes=False, progress=False, **options) -> Inversion:
+def inverted(domain, images, method="sam", *, batch=None, compute=True, holes=False, brief=False, progress=False,
+             **options) -> Inversion:
     """`domain.invert(images, method, **options)`, each image kept on disk, so that it is made once and shared by all notebooks.
 
     Images are made `batch` at a time (None: as many as suit the device), on a GPU in 16 bits and, where there are enough of them,
@@ -80,7 +81,8 @@ def inverted(domain, images, method="sam", *, batch=None, compute=True, holes=Fa
     same. A batch that fails is noted with its traceback in `kept.failures()`, the others go on, and in the end one RuntimeError
     says how many are missing.
     options  those of Domain.invert; what has the images first, such as layer_map (N, R, R), is cut up with them.
-    compute  False only reads. holes=True gives what there is, in order, without the missing (`missing` says which).
+    compute  False only reads. holes=True gives what there is, in order, without the missing (`missing` says which). brief=True leaves
+             out what only forms and edits an image again: the changes of features, and the tuned weights of PTI, 11 MB an image.
     """
     keys, batch = kept.keys(domain, images, method, options), batch or _batch_of(domain)
     steps = domain.steps if options.get("steps") is None else options["steps"]
@@ -109,7 +111,7 @@ def inverted(domain, images, method="sam", *, batch=None, compute=True, holes=Fa
     if not there or (len(there) < len(keys) and not holes):
         raise RuntimeError(f"{len(keys) - len(there)} of {len(keys)} inversions by {method} are missing in {kept.folder()}"
                            + (f"; {_last_failure()}" if compute else "; run them first, or take what there is with holes=True"))
-    return joined([kept.read(keys[i], images[i:i + 1]) for i in there]).to(domain.device)
+    return joined([kept.read(keys[i], images[i:i + 1], brief) for i in there]).to(domain.device)
 
 
 def seconds(domain, images, method="sam", **options) -> list[float]:

@@ -58,9 +58,10 @@ def write(key: str, one: Inversion, note: dict) -> None:
     replace(one, **parts).save(file_of(key))  # last: an inversion that is there has its note
 
 
-def read(key: str, image: Tensor) -> Inversion:
-    """What `write` wrote of an image (1, 3, H, W), on the CPU, in the types that it had."""
+def read(key: str, image: Tensor, brief: bool = False) -> Inversion:
+    """What `write` wrote of an image (1, 3, H, W), on the CPU, in the types that it had; brief: without what forms it again."""
     one = Inversion.load(file_of(key))
+    one = replace(one, deltas={}, masks={}, tuned={}) if brief else one
     whole = {name: getattr(one, name).long() for name in WHOLE if getattr(one, name) is not None}
     inputs, _ = to_square(image.detach().to("cpu", torch.float32), one.images.shape[-1], "pad")  # as `Domain.invert` made them
     return replace(one, inputs=inputs, **whole)

@@ -1,5 +1,6 @@
 """PTI and the other optimized baselines: the laws of their papers."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
@@ -99,10 +100,11 @@ def test_the_record_holds_what_forms_and_edits_its_images(generator, metric, ima
 
 
 def test_locality_is_zero_for_equal_weights_and_only_then(generator, metric):
-    pivot = generator.w_avg.expand(2, generator.num_layers, -1)
+    near = Locality().near(generator, generator.w_avg.expand(2, generator.num_layers, -1), torch.Generator().manual_seed(0))
     weights = own_weights(generator, 2)
     weights["b8.conv1.weight"][1] = weights["b8.conv1.weight"][1] * 1.5 + 0.1
-    same, other = Locality().loss(generator, weights, pivot, metric, torch.Generator().manual_seed(0), 32)
+    after = baselines.form_each(generator, weights, near[:, None], "none")[:, 0]
+    same, other = Locality().loss(generator.synthesis(near, noise="none"), after, metric)
     assert same < 1e-10 < 1e-6 < other
 
 
@@ -113,7 +115,45 @@ def test_each_image_is_formed_by_weights_of_its_own(generator):
     other = tiny_generator(seed=0)
     other.synthesis_network.load_state_dict({name: weight[1] for name, weight in weights.items()}, strict=False)
     want = [one.synthesis(w, noise="const") for one, w in zip((generator, other), w_plus.split(1))]
-    torch.testing.assert_close(baselines.form_each(generator, weights, w_plus, "const"), torch.cat(want), atol=1e-5, rtol=1e-5)
+    formed = baselines.form_each(generator, weights, w_plus[:, None], "const")
+    torch.testing.assert_close(formed, torch.stack(want), atol=1e-5, rtol=1e-5)
+
+
+def test_two_images_of_one_row_are_formed_by_the_same_weights(generator):
+    w_plus, weights = torch.randn(2, 2, generator.num_layers, 12), own_weights(generator, 2)
+    both = baselines.form_each(generator, weights, w_plus, "none")
+    torch.testing.assert_close(both[:, 1:], baselines.form_each(generator, weights, w_plus[:, 1:], "none"), atol=1e-5, rtol=1e-5)
+
+
+def test_products_form_what_convolutions_form(generator):
+    """Images and the gradients of all weights."""
+    w_plus, weights = torch.randn(2, 2, generator.num_layers, 12), own_weights(generator, 2)
+    found = []
+    for how in (nullcontext(), baselines.AsProducts()):
+        own = {name: weight.clone().requires_grad_() for name, weight in weights.items()}
+        with how:
+            images = baselines.form_each(generator, own, w_plus, "none")
+        images.square().sum().backward()
+        found.append([images.detach(), *(weight.grad for weight in own.values() if weight.grad is not None)])
+    assert len(found[0]) == len(found[1]) > 20
+    for convolved, product in zip(*found):
+        torch.testing.assert_close(product, convolved, atol=1e-4 * float(convolved.abs().max()), rtol=1e-4)
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_a_product_is_the_convolution_of_its_size(size):
+    x, weight = torch.randn(2, 3, 6, 8), torch.randn(5, 3, size, size)
+    with baselines.AsProducts():
+        product = F.conv2d(x, weight, padding=size // 2)
+    torch.testing.assert_close(product, F.conv2d(x, weight, padding=size // 2))
+
+
+def test_a_product_upsamples_as_the_transposed_convolution_does():
+    x, weight = torch.randn(2, 3, 4, 8), torch.randn(3, 5, 6, 6)
+    with baselines.AsProducts():
+        product = F.conv_transpose2d(x, weight, stride=2, padding=2)
+    assert product.shape == (2, 5, 8, 16)
+    torch.testing.assert_close(product, F.conv_transpose2d(x, weight, stride=2, padding=2))
 
 
 @pytest.mark.parametrize("some", [1, 2])
@@ -126,14 +166,9 @@ def test_so_many_are_tuned_at_once_makes_no_difference(generator, metric, images
     assert found.tuned.keys() == other.tuned.keys() and all(len(change) == 2 for change in found.tuned.values())
 
 
-def test_locality_is_measured_at_its_distance_from_the_pivot(generator, metric, monkeypatch):
-    seen = []
-    form = baselines.form_each
-    monkeypatch.setattr(baselines, "form_each", lambda g, weights, w, noise: seen.append(w) or form(g, weights, w, noise))
+def test_locality_is_measured_at_its_distance_from_the_pivot(generator):
     pivot = generator.w_avg.expand(1, generator.num_layers, -1)
-    for length in (0.5, 2.0):
-        Locality(distance=length).loss(generator, own_weights(generator, 1), pivot, metric, torch.Generator().manual_seed(0), 32)
-    near, far = (w - pivot for w in seen)
+    near, far = (Locality(distance=length).near(generator, pivot, torch.Generator().manual_seed(0)) - pivot for length in (0.5, 2.0))
     torch.testing.assert_close(far, 4 * near)
     assert (near == near[:, :1]).all()
 
