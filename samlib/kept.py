@@ -44,6 +44,12 @@ def file_of(key: str) -> Path:
     return folder() / key[:2] / f"{key}.safetensors"
 
 
+def measures(keys: Iterable[str]) -> Path:
+    """The file of what was measured on these inversions."""
+    key = digest(*keys)
+    return paths.cache() / "measures" / key[:2] / f"{key}.json"
+
+
 def write(key: str, one: Inversion, note: dict) -> None:
     """Write the inversion of one image, for `read`, and the note beside it.
 

@@ -1,5 +1,6 @@
-"""Figure 7: how close an inversion is after how much time, from the histories that inversions keep."""
+"""Figure 7: how close an inversion is after how much time, from what was measured of inversions."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import matplotlib.pyplot as plt
@@ -25,21 +26,21 @@ class Curve:
         return float(self.psnr[done - 1]) if done else float("nan")
 
 
-def curve(inversion, seconds) -> Curve:
-    """From the history of the squared error, at the size at which the loss compares images, and the time of each image, of which the
-    least counts: what else the device did can only have added to it.
+def curve(measured: Mapping, size: int) -> Curve:
+    """Of an optimization, from `experiments.measured` on images of this size: what it has reached after each step, over the time of an
+    image, of which the least counts: what else the device did can only have added to it.
 
     Steps of one method take equally long, but for those at its end in which LPIPS is at full size, where that is another.
     """
-    psnr = (10 * torch.log10(4 / inversion.losses["l2"])).mean(1).cpu()
+    psnr = torch.tensor(measured["reached"])
     late = (torch.arange(len(psnr)) + 0.5) / len(psnr) > 1 - Reconstruction.FINE
-    done = torch.where(late, LATE if inversion.images.shape[-1] <= 256 else 1.0, 1.0).cumsum(0)
-    return Curve(done / done[-1] * min(seconds), psnr)
+    done = torch.where(late, LATE if size <= 256 else 1.0, 1.0).cumsum(0)
+    return Curve(done / done[-1] * min(measured["seconds"]), psnr)
 
 
-def point(psnr: torch.Tensor, seconds) -> Curve:
-    """Of an encoder: psnr (N,) of its inversions."""
-    return Curve(torch.tensor([min(seconds)]), psnr.mean()[None].cpu())
+def point(measured: Mapping) -> Curve:
+    """Of an encoder, likewise: the PSNR of its inversions."""
+    return Curve(torch.tensor([min(measured["seconds"])]), torch.tensor(measured["psnr"]).mean()[None])
 
 
 def lead(curves: dict[str, Curve], name: str, count=20) -> tuple[list[float], list[float]]:

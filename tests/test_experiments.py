@@ -2,6 +2,7 @@
 
 import ast
 import json
+import shutil
 from types import SimpleNamespace
 
 import pytest
@@ -9,7 +10,7 @@ import torch
 from tiny_biggan import NAMES, tiny_biggan
 
 import samlib
-from samlib import experiments, figures, kept, segmenters
+from samlib import experiments, figures, kept, metrics, segmenters
 from samlib.baselines import Locality
 from samlib.classifier import SceneClassifier
 from samlib.encode import E4e, SamEncoder
@@ -186,6 +187,30 @@ def test_one_image_has_one_key_in_any_company(tiny, images):
     together = kept.keys(tiny, images, "sam", {"layer_map": layer_map, "tau": torch.tensor([0.1, 0.2, 0.3])})
     alone = kept.keys(tiny, images[1:2], "sam", {"layer_map": layer_map[1:2], "tau": torch.tensor([0.2])})
     assert together[1:2] == alone and len(set(together)) == 3
+
+
+def test_what_was_measured_outlives_the_inversions(tiny, images, monkeypatch, tmp_path):
+    row = experiments.measured(tiny, images, "w+", steps=2)
+    found = experiments.inverted(tiny, images, "w+", steps=2, compute=False)
+    close = metrics.closeness(found, tiny.metric)
+    assert all(row[name] == pytest.approx(close[name].tolist(), rel=1e-5) for name in ("psnr", "lpips"))
+    assert row["reached"] == pytest.approx((10 * torch.log10(4 / found.losses["l2"])).mean(1).tolist(), rel=1e-5)
+    assert row["seconds"] == pytest.approx(experiments.seconds(tiny, images, "w+", steps=2), rel=1e-5)
+    shutil.rmtree(kept.folder())
+    forbid(monkeypatch, tiny)
+    assert experiments.measured(tiny, images, "w+", steps=2) == row
+
+
+def test_other_images_or_options_are_measured_for_themselves(tiny, images):
+    first = experiments.measured(tiny, images[:2], "w+", steps=1)
+    assert len(experiments.measured(tiny, images, "w+", steps=1)["psnr"]) == 3
+    assert len(experiments.measured(tiny, images[:2], "w+", steps=2)["reached"]) == 2 > len(first["reached"])
+
+
+def test_an_inversion_is_read_in_brief(tiny, images):
+    whole = experiments.inverted(tiny, images[:1], "pti", steps=3)
+    brief = experiments.inverted(tiny, images[:1], "pti", steps=3, brief=True)
+    assert whole.tuned and not brief.tuned and torch.equal(whole.images, brief.images)
 
 
 def test_what_was_stopped_goes_on_where_it_was(tiny, images, monkeypatch):
