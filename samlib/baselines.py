@@ -22,7 +22,7 @@ from .optimize import Clamp, Reconstruction, at_size, optimize
 from .precision import fused
 
 PIVOT_STEPS, TUNING_STEPS = 450, 350  # as published
-TUNED = 0.7e9  # bytes that tuning to an image of 256 px takes: a process with 50 of them had 31 GB of an H100
+TUNED = 0.8e9  # bytes that tuning to an image of 256 px takes: 50 of them took 38 GB of an H200, compiled 28
 
 
 @dataclass(frozen=True)
@@ -164,8 +164,8 @@ def form_each(generator, weights: dict[str, Tensor], w_plus: Tensor, noise: str)
 class AsProducts(TorchFunctionMode):
     """Inside, a convolution is a product of matrices: its weights by the patches of its input, one beside the other.
 
-    With weights for every image a batch of convolutions is a convolution in groups, which a GPU does badly; a batch of
-    products it does well. On a CPU it is the other way round.
+    With weights for every image a batch of convolutions is a convolution in groups. A batch of products is as fast on a GPU, and
+    four times as fast once it is compiled (figures/training/cars.md); on a CPU it is slower.
     """
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
