@@ -39,6 +39,9 @@ SHAPE_STAYS = ("by SAM it is changes of shape that fail: of 18 scenes all 12 cha
                "zebra, cat and tiger, face and statue), and 1 of 6 cars, likely as F2, which has half of the pixels, settles the shape. "
                "With Z+ alone 0.98 change and 0.91 keep the pose. A higher tau leaves more in Z+: with 83 % of the pixels there it is "
                "0.72 for both, but SAM is then 2.1 dB ahead in place of 4.3 (biggan-scenes.md)")
+OF_ANOTHER_KIND = ("of Z+ alone on ordinary scenes: to the next class of its kind it is done in 0.89; to the next of all the class changes "
+                   "in all 18, but of the 8 that become another kind (truck and horse, zebra and cat, tiger and face, statue and sedan) "
+                   "2 keep the pose, of the other 10 all. A pose is another thing for each kind (biggan-scenes.md)")
 
 
 CLAIMS = [
@@ -82,7 +85,7 @@ CLAIMS = [
     Claim("Figure 6", "BigGAN-deep: a change of the class embedding edits the inversion (class changed, pose kept in 80 %, here).",
           "fig06", figures.class_change, domains=BIGGAN, why={"biggan-scenes full e39bdf67": SHAPE_STAYS}),
     Claim("Figure 6", "The same, on the test set of the training.", "training:evaluation", figures.class_change, domains=BIGGAN,
-          why={"biggan-scenes training e39bdf67": SHAPE_STAYS}),
+          why={"biggan-scenes training e39bdf67": OF_ANOTHER_KIND}),
     Claim("Figure 7", "At every run time SAM is ahead of the other optimizations.", "fig07", figures.runtime),
     Claim("Figure 7", "SAM's encoder is ahead of the other encoders, in as short a time.", "fig07", figures.runtime_encoders),
     Claim("Figure 8", "SAM's inversion is closer than those of W+ and PTI.", "fig08", figures.closest),

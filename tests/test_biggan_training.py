@@ -350,7 +350,7 @@ def test_every_stage_of_the_domain_runs_and_what_is_there_is_not_made_again(tmp_
     measured = json.loads((tmp_path / "evaluation.json").read_text())
     changed = {"class_change_of_its_kind", "class_change_any"}
     inverted = {"z+", "F2", "F4", "sam", "sam-F2", "sam-F2_over_z+", "shares"}
-    assert {*measured} == {"generated", *changed, *inverted} and {*measured["generated"]} == {*NAMES}
+    assert {*measured} == {"images", "steps", "generated", *changed, *inverted} and {*measured["generated"]} == {*NAMES}
     domain = samlib.load(tmp_path, "cpu")
     assert domain.generator.names == tuple(NAMES) and "pose" in domain.directions
     for name, row in json.loads((tmp_path / "directions.json").read_text()).items():

@@ -7,6 +7,7 @@ import torch
 from .. import figures
 from ..domains import load
 from ..edit import edit
+from ..inversion import joined
 from ..metrics import psnr
 from ..scenes import render
 from ..scenes.classes import CLASSES
@@ -99,17 +100,17 @@ def evaluate_stage(classes, out, profile, device):
 
     domain, regressor = load(out, device), FactorRegressor.load(out / "factors.safetensors", device)
     figures.save(sheet(domain.generator), out / "generated-rendered.jpg")
-    measured = {"generated": told_right(domain.generator)}
-    images, _, _, labels = scenes_of(classes, profile["test"], domain.generator.resolution, EVALUATION_SEED, device)
+    easy, _, _, labels = scenes_of(classes, profile["test"], domain.generator.resolution, EVALUATION_SEED, device)
+    hard = as_float(scenes_of(classes, profile["test"], domain.generator.resolution, EVALUATION_SEED, device, ("challenging",))[0])
+    measured = {"images": len(hard), "steps": profile["steps"], "generated": told_right(domain.generator)}
+    ordinary = domain.invert(as_float(easy), "z+", classes=labels, steps=profile["steps"], progress=False)
     kin = torch.tensor(next_of_kind(classes))[labels]
     siblings = [i for i in range(len(labels)) if kin[i] != labels[i]]  # a face has none
-    both = {"of_its_kind": (siblings, kin), "any": (range(len(labels)), (labels + 1) % len(classes))}
-    for name, (chosen, wanted) in both.items():
-        if len(chosen):
-            part = domain.invert(as_float(images[list(chosen)]), "z+", classes=labels[list(chosen)], progress=False)
-            measured[f"class_change_{name}"] = class_change(domain, regressor, part, wanted[list(chosen)])
-    hard = as_float(scenes_of(classes, profile["test"], domain.generator.resolution, EVALUATION_SEED, device, ("challenging",))[0])
-    found = inverted(domain, hard)
+    for name, chosen, wanted in (("of_its_kind", siblings, kin), ("any", [*range(len(labels))], (labels + 1) % len(classes))):
+        if chosen:
+            part = joined([ordinary[i] for i in chosen])
+            measured[f"class_change_{name}"] = class_change(domain, regressor, part, wanted[chosen])
+    found = inverted(domain, hard, profile["steps"])
     for method, inversion in found.items():
         quality = {"psnr": psnr(hard, inversion.images), "lpips": domain.metric(hard, inversion.images)}
         measured[method] = {name: float(values.mean()) for name, values in quality.items()}
@@ -120,10 +121,11 @@ def evaluate_stage(classes, out, profile, device):
     write_json(out / "evaluation.json", measured)
 
 
-def inverted(domain, images) -> dict:
+def inverted(domain, images, steps: int) -> dict:
     """Inversions of images by "z+", "F2", "F4", "sam", and "sam-F2": its layer map without F4, whose segments go to F2."""
-    found = {method: domain.invert(images, method, progress=False) for method in ("z+", "F2", "F4", "sam")}
-    return found | {"sam-F2": domain.invert(images, layer_map=found["sam"].layer_map.clamp(max=1), progress=False)}
+    how = dict(steps=steps, progress=False)
+    found = {method: domain.invert(images, method, **how) for method in ("z+", "F2", "F4", "sam")}
+    return found | {"sam-F2": domain.invert(images, layer_map=found["sam"].layer_map.clamp(max=1), **how)}
 
 
 def shares(layer_map: torch.Tensor, spaces: int) -> list[float]:
