@@ -75,8 +75,9 @@ def pti(generator, images: Tensor, masks: dict, metric, *, steps: int = PIVOT_ST
     with torch.inference_mode(False), torch.enable_grad():
         for i in range(0, len(pivot), some):
             part = pivot[i:i + some]
+            whole = len(part) == min(some, len(pivot))  # a remainder is of another shape, which is not worth compiling
             runs.append(tune(generator, part, metric, left, tuning_rate, locality, seed, options.get("loss_size"),
-                             None if valid is None else valid[i:i + some], precision, bar, compiled))
+                             None if valid is None else valid[i:i + some], precision, bar, compiled and whole))
             left = count if len(runs[-1][1]["l2"]) == count else 0  # stopped: the other images keep the generator as it is
     bar.close()
     done = min(len(history["l2"]) for _, history in runs)
@@ -116,10 +117,12 @@ def tune(generator, pivot: Inversion, metric, steps, rate, locality, seed, size,
     try:
         for step in range(steps):
             with torch.autocast(w_plus.device.type, precision) if precision else nullcontext():
-                with torch.no_grad():
-                    near = locality.near(generator, w_plus, random) if keeps else None
-                    before = at_size(generator.synthesis(near, noise="none").clamp(-1, 1), coarse) if keeps else None
-                x = form(generator, weights, torch.stack([w_plus, near] if keeps else [w_plus], 1), pivot.noise)
+                codes = [w_plus]
+                if keeps:
+                    with torch.no_grad():
+                        codes.append(locality.near(generator, w_plus, random))
+                        before = at_size(generator.synthesis(codes[1], noise=pivot.noise).clamp(-1, 1), coarse)
+                x = form(generator, weights, torch.stack(codes, 1), pivot.noise)
                 terms = reconstruction(Clamp.apply(x[:, 0]), (step + 0.5) / steps)
                 loss = terms["l2"] + terms["lpips"]
                 if keeps:
@@ -164,8 +167,8 @@ def form_each(generator, weights: dict[str, Tensor], w_plus: Tensor, noise: str)
 class AsProducts(TorchFunctionMode):
     """Inside, a convolution is a product of matrices: its weights by the patches of its input, one beside the other.
 
-    With weights for every image a batch of convolutions is a convolution in groups. A batch of products is as fast on a GPU, and
-    four times as fast once it is compiled (figures/training/cars.md); on a CPU it is slower.
+    With weights for every image a batch of convolutions is a convolution in groups. Products were as fast on a GPU, and three times as
+    fast compiled; groups compiled were not tried (figures/training/cars.md). On a CPU products are slower.
     """
 
     def __torch_function__(self, function, types, args=(), kwargs=None):

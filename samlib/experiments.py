@@ -128,14 +128,13 @@ def measured(domain, images, method="sam", **options) -> dict[str, list[float]]:
     which 1,000 of PTI are 11 GB.
 
     psnr, lpips (by the domain's metric), seconds  of each image, (N,)
-    reached  by how many dB the loss saw the images after each step, (steps,): means over the images; [] of an encoder
+    reached  see `metrics.reached`; [] of an encoder
     """
     file = kept.measures(kept.keys(domain, images, method, options))
     if not file.is_file():
         found = inverted(domain, images, method, brief=True, **options)
-        l2 = found.losses.get("l2", torch.empty(0, len(found)))
         row = {**metrics.closeness(found, domain.metric), "seconds": seconds(domain, images, method, **options),
-               "reached": (10 * torch.log10(4 / l2)).mean(1)}
+               "reached": metrics.reached(found)}
         with paths.atomic_file(file) as temporary:
             temporary.write_text(json.dumps(plain(row)) + "\n")
     return json.loads(file.read_text())

@@ -45,8 +45,8 @@ def file_of(key: str) -> Path:
 
 
 def measures(keys: Iterable[str]) -> Path:
-    """The file of what was measured on these inversions."""
-    key = digest(*keys)
+    """The file of what was measured on these inversions; by the code that measures, too."""
+    key = digest(*keys, code_digest(Path(__file__).with_name("metrics.py")))
     return paths.cache() / "measures" / key[:2] / f"{key}.json"
 
 

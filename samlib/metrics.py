@@ -30,6 +30,12 @@ def closeness(inversion, metric, batch: int = 8) -> dict[str, Tensor]:
     return {"psnr": psnr(x, y, valid), "lpips": torch.cat([metric(x[part][box], y[part][box]) for part, box in zip(parts, boxes)])}
 
 
+def reached(inversion) -> Tensor:
+    """By how many dB the loss of an Inversion saw the images after each step, the mean over them: (steps,); (0,) without a history."""
+    l2 = inversion.losses.get("l2", torch.empty(0, len(inversion)))
+    return (10 * torch.log10(4 / l2)).mean(1)
+
+
 def class_iou(predicted: Tensor, true: Tensor, n_classes: int) -> Tensor:
     """Intersection over union of each class over all pixels of all images, (n_classes,); NaN for a class in neither."""
     if predicted.shape != true.shape:

@@ -173,6 +173,28 @@ def test_locality_is_measured_at_its_distance_from_the_pivot(generator):
     assert (near == near[:, :1]).all()
 
 
+def test_nothing_has_moved_in_the_first_step_with_noise_or_without(metric, images, monkeypatch):
+    generator, seen, real = tiny_generator(), [], Locality.loss
+    with torch.no_grad():
+        for name, strength in generator.synthesis_network.named_parameters():
+            if name.endswith("noise_strength"):
+                strength.fill_(0.5)
+    monkeypatch.setattr(Locality, "loss", lambda *arguments: seen.append(real(*arguments).detach()) or seen[-1])
+    for noise in ("none", "const"):
+        pti(generator, images[:1], {}, metric, tuning_steps=1, noise=noise, **SETTINGS)
+    assert len(seen) == 2 and torch.cat(seen).max() < 1e-8
+
+
+def test_a_remainder_is_not_compiled(generator, metric, images, monkeypatch):
+    asked, real = [], baselines.tune
+    monkeypatch.setattr(baselines, "optimize", lambda *a, compiled, **k: optimize(*a, **k))
+    monkeypatch.setattr(baselines, "tune", lambda *a: asked.append(a[-1]) or real(*a[:-1], False))
+    monkeypatch.setattr(baselines, "together", lambda generator: 2)
+    for count in (1, 3):
+        pti(generator, images[[0, 1, 0][:count]], {}, metric, tuning_steps=1, compiled=True, **SETTINGS)
+    assert asked == [True, True, False]
+
+
 def test_locality_holds_the_generator_where_it_was(generator, metric, images):
     free, held = (
         pti(generator, images, {}, metric, tuning_steps=25, tuning_rate=0.01, locality=Locality(weight, weight), **SETTINGS)

@@ -189,7 +189,7 @@ def test_one_image_has_one_key_in_any_company(tiny, images):
     assert together[1:2] == alone and len(set(together)) == 3
 
 
-def test_what_was_measured_outlives_the_inversions(tiny, images, monkeypatch, tmp_path):
+def test_what_was_measured_outlives_the_inversions(tiny, images, monkeypatch):
     row = experiments.measured(tiny, images, "w+", steps=2)
     found = experiments.inverted(tiny, images, "w+", steps=2, compute=False)
     close = metrics.closeness(found, tiny.metric)
@@ -205,6 +205,13 @@ def test_other_images_or_options_are_measured_for_themselves(tiny, images):
     first = experiments.measured(tiny, images[:2], "w+", steps=1)
     assert len(experiments.measured(tiny, images, "w+", steps=1)["psnr"]) == 3
     assert len(experiments.measured(tiny, images[:2], "w+", steps=2)["reached"]) == 2 > len(first["reached"])
+
+
+def test_what_other_code_measured_is_not_taken(monkeypatch):
+    before, real = kept.measures(["a", "b"]), kept.code_digest
+    assert kept.measures(["a", "b"]) == before != kept.measures(["a", "c"])
+    monkeypatch.setattr(kept, "code_digest", lambda file: "changed" if file.name == "metrics.py" else real(file))
+    assert kept.measures(["a", "b"]) != before
 
 
 def test_an_inversion_is_read_in_brief(tiny, images):

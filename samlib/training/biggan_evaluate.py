@@ -103,7 +103,7 @@ def evaluate_stage(classes, out, profile, device):
     easy, _, _, labels = scenes_of(classes, profile["test"], domain.generator.resolution, EVALUATION_SEED, device)
     hard = as_float(scenes_of(classes, profile["test"], domain.generator.resolution, EVALUATION_SEED, device, ("challenging",))[0])
     measured = {"images": len(hard), "steps": profile["steps"], "generated": told_right(domain.generator)}
-    ordinary = domain.invert(as_float(easy), "z+", classes=labels, steps=profile["steps"], progress=False)
+    ordinary = domain.invert(as_float(easy), "z+", classes=labels, steps=profile["steps"])
     kin = torch.tensor(next_of_kind(classes))[labels]
     siblings = [i for i in range(len(labels)) if kin[i] != labels[i]]  # a face has none
     for name, chosen, wanted in (("of_its_kind", siblings, kin), ("any", [*range(len(labels))], (labels + 1) % len(classes))):
@@ -123,9 +123,8 @@ def evaluate_stage(classes, out, profile, device):
 
 def inverted(domain, images, steps: int) -> dict:
     """Inversions of images by "z+", "F2", "F4", "sam", and "sam-F2": its layer map without F4, whose segments go to F2."""
-    how = dict(steps=steps, progress=False)
-    found = {method: domain.invert(images, method, **how) for method in ("z+", "F2", "F4", "sam")}
-    return found | {"sam-F2": domain.invert(images, layer_map=found["sam"].layer_map.clamp(max=1), **how)}
+    found = {method: domain.invert(images, method, steps=steps) for method in ("z+", "F2", "F4", "sam")}
+    return found | {"sam-F2": domain.invert(images, layer_map=found["sam"].layer_map.clamp(max=1), steps=steps)}
 
 
 def shares(layer_map: torch.Tensor, spaces: int) -> list[float]:
