@@ -30,11 +30,11 @@ def low_passed(weight: torch.Tensor) -> torch.Tensor:
     A convolution that changes the size and the low-pass filter after or before it are one convolution with this kernel.
     That spares passes over large feature maps, and keeps the second derivatives of R1 and path length cheap.
     """
-    k = weight.shape[2]
+    o, i, k, _ = weight.shape
     eye = torch.eye(k, dtype=weight.dtype, device=weight.device)
-    spread = sum(c / 8 * F.pad(eye, (0, 0, i, 3 - i)) for i, c in enumerate((1, 3, 3, 1)))
-    rows = (weight @ spread.t()).transpose(2, 3)  # the small matrix stands right, which is one product, not O * I of them
-    return (rows @ spread.t()).transpose(2, 3)
+    spread = sum(c / 8 * F.pad(eye, (0, 0, n, 3 - n)) for n, c in enumerate((1, 3, 3, 1)))
+    both = torch.kron(spread, spread)  # of rows and columns at once, so that it is one product and not O * I small ones
+    return (weight.reshape(o * i, k * k) @ both.t()).view(o, i, k + 3, k + 3)
 
 
 def upsample(x: torch.Tensor) -> torch.Tensor:
