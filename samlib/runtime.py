@@ -26,16 +26,20 @@ class Curve:
         return float(self.psnr[done - 1]) if done else float("nan")
 
 
-def curve(measured: Mapping, size: int) -> Curve:
+def curve(measured: Mapping, size: int, pivot: Mapping | None = None) -> Curve:
     """Of an optimization, from `experiments.measured` on images of this size: what it has reached after each step, over the time of an
     image, of which the least counts: what else the device did can only have added to it.
 
     Steps of one method take equally long, but for those at its end in which LPIPS is at full size, where that is another.
+    pivot  what was measured of W in as many steps as PTI's pivot, which is an inversion in W: its steps take what those took, and the
+           others, which tune the generator, the rest of the time.
     """
-    psnr = torch.tensor(measured["reached"])
-    late = (torch.arange(len(psnr)) + 0.5) / len(psnr) > 1 - Reconstruction.FINE
+    psnr, whole = torch.tensor(measured["reached"]), min(measured["seconds"])
+    before = curve(pivot, size).seconds if pivot else torch.zeros(0)
+    begun, count = float(before[-1:].sum()), len(psnr) - len(before)
+    late = (torch.arange(count) + 0.5) / count > 1 - Reconstruction.FINE
     done = torch.where(late, LATE if size <= 256 else 1.0, 1.0).cumsum(0)
-    return Curve(done / done[-1] * min(measured["seconds"]), psnr)
+    return Curve(torch.cat([before, begun + done / done[-1] * (whole - begun)]), psnr)
 
 
 def point(measured: Mapping) -> Curve:

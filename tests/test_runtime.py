@@ -18,6 +18,14 @@ def test_a_curve_is_what_each_step_reached_over_the_time():
     assert curve(large, 512).seconds.tolist() == [1.0, 2.0, 3.0, 4.0]  # all its steps are at one size
 
 
+
+def test_the_steps_of_a_pivot_take_what_those_of_w_take():
+    w = {"psnr": [2.0], "seconds": [3.0, 2.0], "reached": [1.0, 2.0]}
+    pti = {"psnr": [5.0], "seconds": [10.0], "reached": [1.0, 2.0, 4.0, 5.0]}
+    assert curve(pti, 512, w).seconds.tolist() == [1.0, 2.0, 6.0, 10.0]
+    assert curve(pti, 512).seconds.tolist() == [2.5, 5.0, 7.5, 10.0]
+
+
 def test_the_lead_is_over_the_best_of_the_others_while_all_run():
     slow = Curve(torch.tensor([2.0, 4.0]), torch.tensor([10.0, 20.0]))
     fast = Curve(torch.tensor([1.0, 2.0, 3.0]), torch.tensor([8.0, 9.0, 11.0]))
