@@ -1,10 +1,12 @@
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 from safetensors.torch import save_file
 from tiny import tiny_generator
 
+from samlib import metrics
 from samlib.checkpoints import save_generator
 from samlib.invertibility import InvertibilityPredictor
 from samlib.perceptual import Metric
@@ -337,6 +339,24 @@ def test_inversion_dataset_with_a_real_generator(tmp_path):
     data = training.load_inversions(files)
     assert data["spaces"] == ("W+", "F4", "F6") and data["error_maps"].shape == (2, 3, 32, 32)
     assert data["error_maps"].isfinite().all() and data["error_maps"].max() > 0
+
+
+def test_inversions_that_begin_where_those_of_a_domain_do_are_its_own(tmp_path):
+    import samlib
+    from samlib import scenes
+
+    still = dict(learning_rate=1e-6, delta_learning_rate=1e-6)  # Adam's first steps are of one size, whatever the gradient is
+    domain = replace(samlib.load("cats", "cpu"), **still)
+    x = scenes.render("cats", 3, [0], 256, challenging=True).images
+    files = training.inversion_dataset(domain.generator, domain.metric, x, tmp_path, steps=1, domain=domain, progress=False, **still)
+    psnr = training.load_inversions(files)["psnr"][0]
+    seen = training.load_inversions(files)["images"]
+    for i, method in ((0, "w+"), (4, "F10")):
+        own = domain.invert(loop.as_float(seen), method, steps=1, progress=False)
+        assert psnr[i] == pytest.approx(float(metrics.psnr(own.images, own.inputs)), abs=0.01)
+    with pytest.raises(ValueError, match="encoders"):  # the same from elsewhere
+        training.inversion_dataset(domain.generator, domain.metric, x, tmp_path, steps=1, domain=replace(domain, start="e4e"),
+                                   progress=False, **still)
 
 
 def test_augmentations_keep_images_images_and_pairs_pairs():

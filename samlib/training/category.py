@@ -19,6 +19,7 @@ from tqdm.auto import tqdm
 from .. import directions as find
 from .. import paths
 from ..checkpoints import load_generator, save_tensors
+from ..domains import load as load_domain
 from ..invertibility import LITE, InvertibilityPredictor
 from ..known_codes import w_of
 from ..metrics import ImageFeatures, factor_spread, kid
@@ -39,18 +40,19 @@ from .stages import add_options, parse, run_stages
 SHARD = 1000  # scenes that are kept in one file
 GAN_SEED, NETWORK_SEED, INVERSION_SEED, TEST_SEED = 0, 1, 2, 3  # of the scenes: no stage is measured on what it saw
 
+# from_encoders: 1 lets the inversions that S learns from begin where those of the domain in the output folder do, at its rates.
 # regressor: scenes of each kind. backbone: that of S, one of BACKBONES in invertibility.py; EfficientNet-Lite0 brings its ImageNet weights.
 PROFILES = {
     "full": dict(gan=gan.Settings(noise="none", judges="projected", mixing=0.0, path_length_every=16, lr=0.0015,
                                   warm_up=0.5),
                  metric="st-lpips-vgg", lesson=80_000, scenes=30_000, networks=4_000, network_steps=1200,
                  regressor=8_000, regressor_steps=4000,
-                 inversions=1280, inversion_steps=40, backbone="resnet18", predictor_lesson=4000, predictor_steps=1200, encoders=FULL,
-                 codes=10_000, test=64),
+                 inversions=1280, inversion_steps=40, from_encoders=0, backbone="resnet18", predictor_lesson=4000,
+                 predictor_steps=1200, encoders=FULL, codes=10_000, test=64),
     # A minute on a CPU: it shows that every stage runs, and no more.
     "quick": dict(gan=gan.Settings(resolution=64, channel_base=512, channel_max=32, w_dim=256, judges="stylegan2", noise="none",
                                    images=64, batch=4, lesson=4), metric="st-lpips-alex", lesson=64, scenes=32, networks=16,
-                  network_steps=4, regressor=16, regressor_steps=4, inversions=4, inversion_steps=3,
+                  network_steps=4, regressor=16, regressor_steps=4, inversions=4, inversion_steps=3, from_encoders=0,
                   backbone="resnet18", predictor_lesson=8, predictor_steps=3, encoders=QUICK, codes=64, test=2),
 }
 
@@ -144,14 +146,16 @@ def train_factors_stage(category, out, profile, device):
 def invert_stage(category, out, profile, device, part=0, parts=1):
     """Single-space inversions of scenes, half of them challenging (Sec. 3.1), and of the held-out test scenes."""
     generator, metric, options = inverter(out, profile, device)
-    options["delta_learning_rate"] = DELTA_RATE  # these runs are short and begin far away, where F10, too, gets further with it
+    domain = load_domain(out, device) if profile["from_encoders"] else None
+    if not domain:
+        options["delta_learning_rate"] = DELTA_RATE  # these runs are short and begin far away, where F10, too, gets further with it
     for name, seed, count in (("inversions", INVERSION_SEED, profile["inversions"]), ("test", TEST_SEED, profile["test"])):
         for kind in ("challenging", "ordinary"):
             indices = range(part, count // (2 if name == "inversions" else 1), parts)
             images, _, _ = scenes(category, indices, generator.resolution, seed, device, kind == "challenging")
-            start = w_of(generator, category, seed, indices)
+            start = None if domain else w_of(generator, category, seed, indices)
             inversion_dataset(generator, metric, images, out / f"{name}-{kind}-{part}", steps=profile["inversion_steps"],
-                              shard=20, start=start, compiled=device.type == "cuda", **options)
+                              shard=20, start=start, domain=domain, compiled=device.type == "cuda", **options)
 
 
 def inverter(out, profile, device):

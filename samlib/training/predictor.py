@@ -17,24 +17,29 @@ from tqdm.auto import tqdm
 
 from samlib import layer_map, paths
 from samlib.invertibility import LITE, InvertibilityPredictor, LiteBackbone
+from samlib.methods import encoders_in
 from samlib.metrics import efficientnet_lite0, pearson, psnr
 from samlib.optimize import optimize as optimize_images
 from samlib.training import loop
 
 
-def invert_everywhere(generator, metric, images: Tensor, optimize=optimize_images, *, steps: int, start=None, **options) -> dict:
+def invert_everywhere(generator, metric, images: Tensor, optimize=optimize_images, *, steps: int, start=None, domain=None,
+                      **options) -> dict:
     """Invert each image in each space alone, all of them as one batch of N * S.
 
-    images (N, 3, R, R) in [-1, 1]; start: w+ (N, L, D) to begin at, or None; `options` go to `optimize`. Returns
-    "error_maps" (N, S, R, R), e_l of Eq. 1, and "psnr" (N, S). Raises KeyboardInterrupt where `optimize` was cut short:
-    an early result measures nothing.
+    images (N, 3, R, R) in [-1, 1]; start: w+ (N, L, D) to begin at, or None; domain: a Domain of this generator, to begin where its
+    inversions do; `options` go to `optimize`. Returns "error_maps" (N, S, R, R), e_l of Eq. 1, and "psnr" (N, S). Raises
+    KeyboardInterrupt where `optimize` was cut short: an early result measures nothing.
     """
     n, size, spaces = len(images), images.shape[-1], generator.spaces
     repeated = images.repeat_interleave(len(spaces), 0)
     maps = torch.cat([layer_map.uniform(1, size, index, images.device) for index in range(len(spaces))]).repeat(n, 1, 1)
+    masks = layer_map.masks(maps, spaces)
     if start is not None:
         options["start"] = start.repeat_interleave(len(spaces), 0)
-    found = optimize(generator, repeated, layer_map.masks(maps, spaces), metric, steps=steps, **options)
+    if domain is not None:
+        options |= domain.begin_at(domain.start, repeated, maps, masks)
+    found = optimize(generator, repeated, masks, metric, steps=steps, **options)
     if max(map(len, found.losses.values()), default=0) < steps:
         raise KeyboardInterrupt
     with torch.inference_mode():
@@ -69,6 +74,7 @@ def inversion_dataset(
     steps: int = 300,
     scale: int = 2,
     start: Tensor | None = None,
+    domain=None,
     compiled: bool = False,
     progress: bool = True,
     **options,
@@ -77,8 +83,9 @@ def inversion_dataset(
 
     Each file appears when it is done, and is skipped when it is there: start again to go on. `scale`: the maps are
     kept, as fp16, at 1/scale of the image's size. `start`: w+ (N, L, D) of each image to begin at, where something is known
-    of it; None: the mean. `compiled`: see `optimize`; of whole shards. `options` (weights, seed, ...) go to `optimize`, as `steps`.
-    A file made from other images, settings or weights raises ValueError. Returns the files, for `load_inversions`.
+    of it; None: the mean. `domain`: see `invert_everywhere`. `compiled`: see `optimize`; of whole shards. `options` (weights,
+    seed, ...) go to `optimize`, as `steps`. A file made from other images, settings or weights raises ValueError. Returns the
+    files, for `load_inversions`.
     """
     folder, device = Path(folder), generator.w_avg.device
     images = loop.as_uint8(images)
@@ -86,6 +93,8 @@ def inversion_dataset(
     settings = {name: described(value) for name, value in sorted(options.items())}
     common = {"spaces": [space.name for space in generator.spaces], "metric": metric.name, "scale": scale, **settings}
     common["generator"] = digest(*generator.state_dict().values())
+    if domain is not None:
+        common["encoders"] = {name: digest(*domain.encoder(name).state_dict().values()) for name in encoders_in(domain.start)}
     files = []
     starts = [None] * len(images) if start is None else start.split(shard)
     for number, chunk in enumerate(tqdm(images.split(shard), desc="inverting shards", disable=not progress)):
@@ -98,7 +107,8 @@ def inversion_dataset(
             continue
         pixels = loop.as_float(chunk.to(device))
         more = {"compiled": True} if compiled and len(chunk) == shard else {}
-        found = invert_everywhere(generator, metric, pixels, optimize, start=starts[number], progress=False, **options, **more)
+        begin = {"start": starts[number], "domain": domain}
+        found = invert_everywhere(generator, metric, pixels, optimize, progress=False, **begin, **options, **more)
         maps = F.avg_pool2d(found["error_maps"].float(), scale).half()
         tensors = {"images": chunk, "error_maps": maps, "psnr": found["psnr"]}
         with paths.atomic_file(path) as temporary:
