@@ -26,7 +26,7 @@ the verdict.
   had l2 weigh 1 there, which weighs 5 now, the published rate of 0.05 for the changes of features, a start at the mean w, and a regressor
   that had learnt from ordinary scenes alone.
 - All other runs have the rates of domain.json for the changes of features and begin at the closest encoder; the inversions that S
-  learnt from did not. Table 4 of the cars is older, and only the names of metrics count in it.
+  learnt from did not.
 - How far an edit goes is read by a regressor of both kinds of scenes. On challenging ones it sees 0.5 to 0.97 of a difference between
   two factors that edits are about (figures/training/*.md), of the mane 0.2.
 - **small run**: what the full profile does, on a few images and with fewer steps, on a CPU, in `figures/small/`. Some evidence.
