@@ -12,6 +12,7 @@ import torch
 import samlib
 from samlib import encode, scenes
 from samlib.domains import pick_device
+from samlib.scenes import FACTORS
 
 
 def least(run, repeats, device):
@@ -28,7 +29,7 @@ def least(run, repeats, device):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--domain", default="cars")
+    parser.add_argument("--domain", default="cars", choices=[*FACTORS])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--device", default="cpu")

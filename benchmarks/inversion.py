@@ -21,6 +21,7 @@ from samlib import scenes
 from samlib.edit import edit
 from samlib.objective import WStatistics
 from samlib.optimize import optimize
+from samlib.scenes import FACTORS
 
 CLOCK = time.perf_counter
 PASS, HUNDRED_STEPS, BATCH_RATIO, EDIT_RATIO = 0.15, 60, 1.1, 0.6
@@ -96,7 +97,7 @@ def space_by_space(domain, inversion, strengths):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--domain", default="cars")
+    parser.add_argument("--domain", default="cars", choices=[*FACTORS])
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--repeats", type=int, default=3)

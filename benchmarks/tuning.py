@@ -17,6 +17,7 @@ from inversion import in_turns
 import samlib
 from samlib import baselines, kept
 from samlib.precision import fused
+from samlib.scenes import FACTORS
 
 
 def forming(domain, count, products, compiled):
@@ -39,7 +40,7 @@ def forming(domain, count, products, compiled):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--domain", default="cars")
+    parser.add_argument("--domain", default="cars", choices=[*FACTORS])
     parser.add_argument("--device", default=None)
     parser.add_argument("--images", type=int, default=50)
     parser.add_argument("--repeats", type=int, default=5)

@@ -3,16 +3,22 @@
 import argparse
 import os
 import sys
+from collections import Counter
 from pathlib import Path
 
 os.environ.setdefault("MPLBACKEND", "Agg")  # pictures go to files, so no window system is asked for
 
+import torch  # noqa: E402
+
 from samlib import figures, official, paths, report, results, text_command, train_command  # noqa: E402
-from samlib.arguments import names, number, parameter, positive, strength  # noqa: E402
+from samlib.arguments import device, names, number, parameter, positive, seed, strength  # noqa: E402
 from samlib.domains import domains, load  # noqa: E402
 from samlib.images import WRITE_FORMATS, read_image, write_image  # noqa: E402
 from samlib.inversion import Inversion  # noqa: E402
 from samlib.methods import steps_in_all  # noqa: E402
+
+OWN = ("input.png", "inversion.png", "layer_map.png", "segments.png", "error_maps.png", "inversion.safetensors", "edited.png")  # in --out
+AGAIN = ("method", "tau", "steps", "fit", "seed")  # options of an inversion, which say nothing of one that is there
 
 
 class Parser(argparse.ArgumentParser):
@@ -23,24 +29,33 @@ class Parser(argparse.ArgumentParser):
 
 
 def main(arguments=None):
-    """Run a command -> its exit code: 0; 2 for bad input, after one line on stderr and with nothing written; 130: Ctrl-C."""
+    """Run a command -> its exit code: 0; 2 for bad input, after one line on stderr and with nothing written; 130: Ctrl-C;
+    141, without a word: whoever read what is printed has gone, as `head` does."""
     arguments = sys.argv[1:] if arguments is None else arguments
     if "" in arguments:  # as from a variable of the shell that has no value; a path would be the folder one is in
         parser().error("an argument is empty")
     options = parser().parse_args(arguments)
     try:
         options.run(options)
+        sys.stdout.flush()
         return 0
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python would try once more, at its end
+        return 141
     except (ValueError, OSError, ImportError) as error:  # the last: an extra that is not installed
         print(f"samlib: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("samlib: stopped; nothing was written", file=sys.stderr)
+    except (MemoryError, torch.cuda.OutOfMemoryError) as error:
+        reason = (" ".join(str(error).split()) or "no more to be had")[:150]
+        print(f"samlib: not enough memory ({reason}); want fewer images at a time, or smaller ones, or --device cpu", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt as stop:
+        print(f"samlib: {stop or 'stopped; nothing was written'}", file=sys.stderr)
         return 130
 
 
 def parser():
-    top = Parser(prog="samlib", description="Spatially-adaptive multilayer GAN inversion and editing.")
+    top = Parser(prog="python -m samlib", description="Spatially-adaptive multilayer GAN inversion and editing.")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
 
     invert = commands.add_parser("invert", help="invert a photograph: layer map, inversion, and the maps behind them")
@@ -52,7 +67,7 @@ def parser():
     edit = commands.add_parser("edit", help="edit an inversion, or a photograph, which is inverted first")
     edit.add_argument("source", type=Path, metavar="INVERSION|PHOTO")
     edit.add_argument("--direction", nargs="+", action="extend", required=True, metavar="NAME=STRENGTH", type=strength)
-    edit.add_argument("--directions", type=Path, metavar="FILE", help="more of them, as `samlib direction` writes them")
+    edit.add_argument("--directions", type=Path, metavar="FILE", help="more of them, as `python -m samlib direction` writes them")
     inversion_options(edit)
     edit.add_argument("--out", type=Path, required=True, help="picture to write (.png, .jpg, .webp), or a folder")
     edit.set_defaults(run=run_edit)
@@ -81,7 +96,7 @@ def parser():
     paper.add_argument("--domain", type=names, default=[], metavar="NAME,...", help="run each for these domains")
     paper.add_argument("--images", type=Path, metavar="FOLDER", help="photographs instead of rendered scenes, from the first on")
     paper.add_argument("--jobs", type=positive, default=1, help="how many at a time")
-    paper.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: the GPU if there is one)")
+    paper.add_argument("--device", type=device, help="cpu, cuda, cuda:1, ... (default: the GPU if there is one)")
     paper.set_defaults(run=run_reproduce)
 
     page = commands.add_parser("results", help="write RESULTS.md: the paper's claims beside the numbers of the runs")
@@ -95,17 +110,17 @@ def parser():
 
 def inversion_options(command):
     command.add_argument("--domain", help="name, or a folder with a domain.json (default: cars, or the inversion's own)")
-    command.add_argument("--method", default="sam", help="sam, sam-encoder, w, w+, F4, ... (see `samlib domains`)")
+    command.add_argument("--method", help="sam (the default), sam-encoder, w, w+, F4, ... (see `python -m samlib domains`)")
     command.add_argument("--tau", type=number, help="error that a segment's space may have (default: the domain's)")
     command.add_argument("--steps", type=positive, help="steps of the optimization (default: the domain's)")
     command.add_argument("--fit", choices=("crop", "whole"), help="the central square of the photo, or the whole of it, "
                          "then padded (default: crop; whole where the domain's images are no squares)")
-    command.add_argument("--seed", type=int, default=0)
-    command.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: the GPU if there is one)")
+    command.add_argument("--seed", type=seed, help="of the optimization (default: 0)")
+    command.add_argument("--device", type=device, help="cpu, cuda, cuda:1, ... (default: the GPU if there is one)")
 
 
 def run_invert(options):
-    with paths.atomic_folder(options.out) as folder:
+    with paths.atomic_folder(options.out, own_files(options.out, options.photo)) as folder:
         domain, inversion = invert_photo(options, options.photo)
         write_inversion(folder, domain, inversion)
     print(*report.describe(domain, inversion), f"written to {options.out}", sep="\n")
@@ -113,16 +128,21 @@ def run_invert(options):
 
 def run_edit(options):
     strengths = dict(options.direction)
+    if twice := [name for name, count in Counter(name for name, _ in options.direction).items() if count > 1]:
+        raise ValueError(f"--direction {', '.join(twice)}: given more than once; want one strength for each")
     if not options.out.suffix:
-        with paths.atomic_folder(options.out) as folder:
+        with paths.atomic_folder(options.out, own_files(options.out, options.source)) as folder:
             domain, inversion = inversion_of(options, strengths)
             write_inversion(folder, domain, inversion)
             write_image(folder / "edited.png", domain.edit(inversion, strengths))
-    elif options.out.suffix.lower() in WRITE_FORMATS:
-        domain, inversion = inversion_of(options, strengths)
-        write_image(options.out, domain.edit(inversion, strengths))
     else:
-        raise ValueError(f"--out {options.out}: a picture ends in {', '.join(WRITE_FORMATS)}; a folder has no suffix")
+        check_picture(options.out)
+        domain, inversion = inversion_of(options, strengths)
+        edited = domain.edit(inversion, strengths)
+        try:
+            write_image(options.out, edited)
+        except OSError as error:
+            raise OSError(f"--out {options.out}: {error.strerror or error}; want a place where a picture can be written") from None
     for name in [name for name in strengths if name in domain.directions]:  # a class has none: its direction is made for each image
         print(f"{name} reaches {report.reached_share(domain, inversion, name):.0%} of the image")
     print(f"written to {options.out}")
@@ -156,12 +176,13 @@ def run_convert(options):
 def run_reproduce(options):
     from samlib import reproduce
 
+    asked = [named(domain) for domain in options.domain]
     settings = {"device": options.device} if options.device else {}
     if options.images:
         if not options.images.is_dir():
             raise ValueError(f"--images {options.images} is no folder; name one that holds photographs")
         settings |= {"kind": str(options.images.resolve()), "first": 0}
-    jobs = reproduce.plan(options.profile, options.only, options.domain, **settings)
+    jobs = reproduce.plan(options.profile, options.only, asked, **settings)
     failed = reproduce.run(jobs, workers=options.jobs)
     print(f"{len(jobs)} notebooks, {len(failed)} failed; figures, numbers and a page of them: {reproduce.figures_of(jobs[0])}")
     if failed:
@@ -172,11 +193,20 @@ def run_demo(options):
     from samlib import notebooks
 
     parameters = dict(options.parameter)
+    for name in ("photo", "out"):  # the notebook runs in a folder of its own
+        if parameters.get(name):
+            parameters[name] = str(Path(str(parameters[name])).absolute())
+    if parameters.get("photo") and not Path(parameters["photo"]).is_file():
+        raise FileNotFoundError(f"-p photo={parameters['photo']}: no such file; want a PNG, JPEG or WebP file")
+    if "domain" in parameters:
+        parameters["domain"] = named(str(parameters["domain"]))
     folder = Path(parameters.get("out") or paths.OUTPUTS / "quickstart")
     try:
         executed = notebooks.run(paths.NOTEBOOKS / "quickstart.ipynb", folder, parameters)
     except notebooks.NotebookError as error:
         sys.exit(f"samlib: {error}")
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"stopped; what was made so far is in {folder}") from None
     print(f"The executed notebook: {executed}", "Its pictures:", sep="\n")
     print(*(f"    {picture}" for picture in sorted(folder.glob("*.png"))), sep="\n")
 
@@ -186,6 +216,11 @@ def inversion_of(options, directions):
     if options.source.suffix != ".safetensors":
         return invert_photo(options, options.source, directions)
     inversion = Inversion.load(options.source)
+    if idle := [f"--{name}" for name in AGAIN if getattr(options, name) is not None]:
+        raise ValueError(f"{', '.join(idle)}: {options.source} has been inverted already; leave it out, or give the photo instead")
+    if options.domain and inversion.domain and not same_domain(options.domain, inversion.domain):
+        raise ValueError(f"--domain {options.domain}: {options.source} is of {inversion.domain}, and its code means nothing to "
+                         "another generator; leave --domain out")
     domain = domain_of(options, inversion.domain)
     check_directions(domain, directions)
     return domain, inversion
@@ -196,9 +231,9 @@ def invert_photo(options, photo, directions=()):
     domain = domain_of(options, "cars")
     check_directions(domain, directions)
     image = read_image(photo, domain.generator.resolution, options.fit or ("whole" if domain.aspect else "crop"))
-    steps = options.steps or domain.steps
-    inversion = domain.invert(image, options.method, tau=options.tau, steps=steps, seed=options.seed)
-    wanted = steps_in_all(options.method, steps)
+    steps, method = options.steps or domain.steps, options.method or "sam"
+    inversion = domain.invert(image, method, tau=options.tau, steps=steps, seed=options.seed or 0)
+    wanted = steps_in_all(method, steps)
     done = max((len(history) for history in inversion.losses.values()), default=0)  # PTI tunes by some of them, after the others
     if done < wanted:
         print(f"stopped after {done} of {wanted} steps; this is the early result")
@@ -210,6 +245,42 @@ def domain_of(options, default):
     if getattr(options, "directions", None):
         domain.add_directions(options.directions)
     return domain
+
+
+def named(domain):
+    """A domain's name as every process understands it: of a folder the whole path. ValueError, with what there is, for none."""
+    if domain in domains() or domain in official.OFFICIAL:
+        return domain
+    if not Path(domain, "domain.json").is_file():
+        raise ValueError(f"no domain {domain!r}: there are {', '.join(domains()) or 'none'}, the official "
+                         f"{', '.join(official.OFFICIAL)}, or give a folder that has a domain.json")
+    return str(Path(domain).resolve())
+
+
+def same_domain(asked, own):
+    """Whether the domain that is asked for is an inversion's own, by its folder; one that has moved keeps its name."""
+    def place(name):
+        return (paths.DATA / name if name in domains() else Path(name)).resolve()
+
+    return place(asked) == place(own) or (place(asked).name == place(own).name and not place(own).is_dir())
+
+
+def check_picture(out):
+    """An error before the work where no picture can be written to `out` after it."""
+    if out.suffix.lower() not in WRITE_FORMATS:
+        raise ValueError(f"--out {out}: a picture ends in {', '.join(WRITE_FORMATS)}; a folder has no suffix")
+    if out.is_dir():
+        raise IsADirectoryError(f"--out {out}: is a folder; want the name of a picture, or a folder without a suffix")
+    parent = next(folder for folder in out.absolute().parents if folder.exists())
+    if not parent.is_dir():
+        raise NotADirectoryError(f"--out {out}: {parent} is a file; want a folder there")
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise PermissionError(f"--out {out}: no permission to write to {parent}; want a place where a picture can be written")
+
+
+def own_files(out, source):
+    """The names of the files that the commands write to `out`, without that of the file which is read."""
+    return [name for name in OWN if (out / name).resolve() != source.resolve()]
 
 
 def check_directions(domain, names):

@@ -5,11 +5,39 @@ import ast
 import math
 from pathlib import Path
 
+MOST = 10**9  # of steps, images, pixels: more is a slip of the hand, and overflows somewhere within
+
 
 def positive(text):
-    if not text.isdecimal() or int(text) == 0:
+    if not (text.isascii() and text.isdecimal() and text.strip("0")):
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
+    digits = text.lstrip("0")
+    if len(digits) > len(str(MOST)) or int(digits) > MOST:  # of thousands of digits Python makes no number
+        raise argparse.ArgumentTypeError(f"{digits[:20]!r} is too large; want at most {MOST:,}")
+    return int(digits)
+
+
+def seed(text):
+    if not text.isdecimal() or len(text) > 19 or int(text) >= 1 << 63:
+        raise argparse.ArgumentTypeError(f"{text[:20]!r} is no seed; want a whole number from 0 to 2^63 - 1")
     return int(text)
+
+
+def weight(text):
+    try:
+        value = number(text)
+    except ValueError:
+        value = -1
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no weight; want a number, 0 or more")
+    return value
+
+
+def device(text):
+    """What `domains.pick_device` takes; it knows those of torch, one of which holds no numbers at all."""
+    if text.split(":")[0] == "meta":
+        raise argparse.ArgumentTypeError(f"{text!r} computes nothing; want cpu, cuda, cuda:1, ...")
+    return text
 
 
 def file(text):
@@ -24,8 +52,10 @@ def names(text):
 
 def strength(text):
     """"size=2" -> ("size", 2.0)"""
-    name, _, value = text.partition("=")
+    name, _, value = text.rpartition("=")
     try:
+        if not name:
+            raise ValueError("no name")
         return name, number(value)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=STRENGTH, as in size=2") from None

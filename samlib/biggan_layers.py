@@ -49,11 +49,12 @@ class Norm(nn.Module):
     def statistics(self, truncation: float) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean and variance (C,) at this truncation. Between two steps the package gives each neighbour the share that is
         the other's; its pictures are the reference, so that is kept."""
-        share, low = math.modf(truncation / (1.0 / (len(self.running_means) - 1)))
-        mean, var = self.running_means[int(low)], self.running_vars[int(low)]
-        if share:
-            mean, var = mean * share + self.running_means[int(low) + 1] * (1 - share), (
-                var * share + self.running_vars[int(low) + 1] * (1 - share))  # fmt: skip
+        last = len(self.running_means) - 1
+        share, low = math.modf(truncation / (1.0 / last))
+        mean, var, above = self.running_means[int(low)], self.running_vars[int(low)], min(int(low) + 1, last)
+        if share:  # at truncation 1 of 50 statistics, too, by rounding
+            mean, var = mean * share + self.running_means[above] * (1 - share), (
+                var * share + self.running_vars[above] * (1 - share))  # fmt: skip
         return mean, var
 
     def renormalized(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -3,7 +3,7 @@ numbers for a category.
 """
 
 from samlib import published
-from samlib.checks_of_figures import closest, column, listed, without
+from samlib.checks_of_figures import closest, column, goes_as_far, keeps_the_rest, listed, without
 from samlib.published import CATEGORIES, TABLE2
 
 SMALL = 0.05  # of the change that an edit promises: below it, a ratio of two effects says nothing
@@ -45,6 +45,11 @@ def better_pair(worse, better, lpips_too=True):
     return check
 
 
+def by_psnr(numbers, worse, better):
+    a, b = (numbers["methods"][name]["psnr"] for name in (worse, better))
+    return f"{worse} {a:.1f} dB, {better} {b:.1f} dB", b > a
+
+
 def like_restyle(numbers, domain):
     own, other = numbers["methods"]["sam-encoder"], numbers["methods"]["restyle-psp"]
     text = f"sam-encoder: LPIPS {own['lpips']:.3f}, {own['psnr']:.1f} dB; restyle-psp: LPIPS {other['lpips']:.3f}, {other['psnr']:.1f} dB"
@@ -74,6 +79,14 @@ def preferred_quoted(domain):
 
 def measured_closer(numbers, domain):
     return closest(numbers["measured"], domain, TABLE2)
+
+
+def measured_effect(numbers, domain):
+    return goes_as_far(numbers["measured"], domain)
+
+
+def measured_rest(numbers, domain):
+    return keeps_the_rest(numbers["measured"], domain)
 
 
 def more_real(numbers, domain):

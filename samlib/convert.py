@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from samlib import paths
+from samlib import paths, weights
 from samlib.checkpoints import CheckpointError, is_safetensors, load_generator, load_tensors, read_arrays, save_generator
+from samlib.encode import E4e, ReStyle, SamEncoder
 from samlib.invertibility import load_predictor
 from samlib.irse import load_encoder
 
@@ -28,10 +29,29 @@ def convert(source, target, part: str | None = None, half: bool = False) -> str:
     return part
 
 
+def class_of(path) -> str:
+    """Which of our networks a safetensors file says it holds."""
+    return load_tensors(path)[1].get("class", "").strip('"')
+
+
+def _load_encoder(path):
+    """A published encoder, or one that was trained here."""
+    own = OWN_ENCODERS.get(class_of(path)) if is_safetensors(path) else None
+    return weights.load(own, path) if own else load_encoder(path)
+
+
+def _save_encoder(network, path, half, metadata):
+    if type(network).__name__ in OWN_ENCODERS:
+        weights.save(network, path, half, **{**network.metadata, **metadata})  # how it was trained goes along
+    else:
+        network.save(path, half=half, metadata=metadata)
+
+
+OWN_ENCODERS = {kind.__name__: kind for kind in (SamEncoder, E4e, ReStyle)}
 # How each is read, from any layout, and written.
 NETWORKS = {
     "generator": (load_generator, save_generator),
-    "encoder": (load_encoder, lambda network, path, **options: network.save(path, **options)),
+    "encoder": (_load_encoder, _save_encoder),
     "predictor": (load_predictor, lambda network, path, half, metadata: network.save(path, half, **metadata)),
 }
 
@@ -39,8 +59,8 @@ NETWORKS = {
 def parts(path) -> tuple[str, ...]:
     """The networks that a checkpoint holds, by the names of what is in it. CheckpointError for what is no checkpoint."""
     if is_safetensors(path):
-        kind = load_tensors(path)[1].get("class", "").strip('"')
-        return ({"InvertibilityPredictor": "predictor", "Encoder": "encoder"}.get(kind, "generator"),)
+        kinds = {"InvertibilityPredictor": "predictor", **dict.fromkeys(("Encoder", *OWN_ENCODERS), "encoder")}
+        return (kinds.get(class_of(path), "generator"),)
     return read_arrays(path, _parts)
 
 

@@ -24,7 +24,7 @@ def _rates(value) -> bool:
 
 def _strengths(value) -> bool:
     pairs = value.values() if type(value) is dict else [None]
-    return all(type(pair) is list and len(pair) == 2 and all(map(_number, pair)) for pair in pairs)
+    return all(type(pair) is list and len(pair) == 2 and all(map(_number, pair)) and pair[0] < pair[1] for pair in pairs)
 
 
 def _left(value) -> bool:
@@ -51,7 +51,10 @@ SETTINGS = {
     "metric": (_text, "a name"),
     "segmenter": (_text, "a name"),
     "start": (lambda value: value is None or _text(value) or _texts(value), "the name of an encoder, or a list of such names"),
-    "strengths": (_strengths, "{direction: [low, high]}"),
+    "aspect": (lambda value: type(value) is list and len(value) == 2 and all(type(one) is int and one > 0 for one in value),
+               "[width, height], whole numbers above 0"),
+    "view": (lambda value: type(value) is int and value > 0, "a whole number above 0"),
+    "strengths": (_strengths, "{direction: [low, high]}, low below high"),
     "left": (_left, "{direction: {space: share}}"),
     "weights": (lambda value: type(value) is dict and set(value) <= set(TERMS) and all(map(_number, value.values())),
                 f"numbers for some of {', '.join(TERMS)}"),

@@ -2,13 +2,16 @@
 
     image -> predicted error per space -> mean per segment -> layer map (tau) -> inversion -> edit -> image
 
-Files of data/<name>/:  domain.json (tau, encoder_tau, metric, steps, weights, strengths, left), generator.safetensors,
-predictor.safetensors (S), segmenter.safetensors, directions.safetensors ((L, D) each). Where there is no
-segmenter.safetensors, domain.json may name one of `segmenters.NAMES` under "segmenter".
+Files of data/<name>/:  domain.json (tau, encoder_tau, metric, steps, learning_rate, delta_learning_rate, start, weights,
+strengths, left, aspect, view), generator.safetensors, predictor.safetensors (S), segmenter.safetensors, directions.safetensors
+((L, D) each).
+Where there is no segmenter.safetensors, domain.json may name one of `segmenters.NAMES` under "segmenter".
 sam-encoder, e4e, restyle-psp, restyle-e4e.safetensors: the encoders, read when first asked for. A BigGAN has a
 classifier.safetensors instead.
 """
 
+import operator
+import reprlib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -90,12 +93,13 @@ class Domain:
         """Invert images (N, 3, H, W) in [-1, 1] -> Inversion of n images, each with its own masks.
 
         Images that are no squares are padded to one by repeating their border, those of another size resized. The padding,
-        and what is outside of the domain's aspect, is seen by nobody, costs nothing, and stays in W+.
+        and what is outside of the domain's aspect, is seen by nobody but the encoders, costs nothing, and stays in W+.
         method     "sam"; "w", "w+", "gaussian", "hybrid-e4e", "pti"; or a feature space, "F4" to "F10", for the whole image;
                    or an encoder, which takes no steps: "sam-encoder", "e4e", "restyle-psp", "restyle-e4e".
                    Of a BigGAN "sam", "z", "z+", "gaussian", "F2", "F4".
         tau        threshold of the error, a number or (N,); None: the domain's for this method.
-        layer_map  (N, R, R) or (R, R) index into `spaces`, R the generator's resolution: instead of the predicted one.
+        layer_map  (N, R, R) or (R, R) index into `spaces`, R the generator's resolution: instead of the one that "sam" and
+                   "sam-encoder" predict.
         start      where to begin: the name of an encoder, a tuple of such names, or an Inversion of these images; None: the domain's own.
         valid      (N, 1, R, R), 1 where images that are squares already have not been padded.
         classes    of a BigGAN: names or ids, one or for each image; None: what its classifier says.
@@ -104,6 +108,11 @@ class Domain:
         """
         if method not in self.methods:
             raise ValueError(f"no method {method!r}; there are {', '.join(self.methods)}")
+        if layer_map is not None and method not in methods.BY_TAU:
+            space = method if method in {one.name for one in self.spaces} else self.spaces[0].name
+            raise ValueError(f"{method} inverts in {space} alone; leave layer_map out, or choose "
+                             + " or ".join(name for name in methods.BY_TAU if name in self.methods))
+        steps, tau = _whole(self.steps if steps is None else steps), self.tau_of(method) if tau is None else _threshold(tau)
         check(images)
         generator = self._generator_of(classes, start)
         images, whole = to_square(images.to(self.device, torch.float32), self.generator.resolution, "pad")
@@ -111,12 +120,10 @@ class Domain:
         check_valid(valid, images)
         valid = None if valid.all() else valid
         record = {"domain": self.name, "method": method, "valid": valid}
-        if layer_map is not None and method in methods.W_ONLY:
-            raise ValueError(f"{method} inverts in W+ alone; leave layer_map out, or choose sam or sam-encoder")
         if layer_map is not None:
             record["layer_map"] = self._given(layer_map, len(images))
         elif method in methods.BY_TAU:
-            record |= self.predict(images, self.tau_of(method) if tau is None else tau, valid)
+            record |= self.predict(images, tau, valid)
         else:
             index = next((i for i, space in enumerate(self.spaces) if space.name == method), 0)
             record["layer_map"] = maps.uniform(len(images), images.shape[-1], index, self.device)
@@ -128,10 +135,11 @@ class Domain:
         masks = maps.masks(record["layer_map"], self.spaces)
         options = {"weights": self.weights, "learning_rate": self.learning_rate,
                    "delta_learning_rate": self.delta_learning_rate, **methods.options(method, self.weights)}
-        options |= self.begin_at(start or methods.STARTS.get(method, self.start), images, record["layer_map"], masks)
+        start = methods.STARTS.get(method, self.start) if start is None else start
+        options |= self.begin_at(start, images, record["layer_map"], masks, valid)
         run = pti if method == "pti" else optimize
-        inversion = run(generator, images, masks, self.metric, steps=self.steps if steps is None else steps, seed=seed,
-                        valid=valid, progress=progress, callback=callback, precision=precision, compiled=compiled, **options)
+        inversion = run(generator, images, masks, self.metric, steps=steps, seed=seed, valid=valid, progress=progress,
+                        callback=callback, precision=precision, compiled=compiled, **options)
         return replace(inversion, **record)
 
     def tau_of(self, method) -> float:
@@ -150,7 +158,8 @@ class Domain:
         """{direction: strength} applied to an Inversion, Sec. 3.4 -> images (N, 3, R, R); several directions add up.
 
         A class of a BigGAN, by its name, is a direction as well: at 1 the image is of that class, at 0.5 halfway (Figure 6).
-        published=True: as the published implementation does it, with a ghost of the edit in segments that it does not reach.
+        published=True: as the published implementation does it, with a ghost of the edit in segments that it does not reach; but
+        each cell that a mask touches (m > 0) keeps its feature whole, at soft borders too (`samlib.edit.keep`).
         """
         inversion, directions = inversion.to(self.device), dict(self.directions)
         for name in {*strengths} & {*(getattr(self.generator, "names", None) or ())} - {*directions}:
@@ -179,24 +188,30 @@ class Domain:
             return [self.left[direction].get(space.name, 0.0) >= WORKS for space in self.spaces]
         return acts_in(self.directions[direction], self.spaces)
 
+    def has_encoder(self, name) -> bool:
+        """Whether the encoder of this name is there, put in by hand, as those of official domains are, or as a file."""
+        return name in self.encoders or encoders.find(name, self.folder or Path(self.name)).is_file()
+
     def encoder(self, name):
         """The encoder of this name, from its file."""
         if name not in encoders.ENCODERS:
             raise ValueError(f"no encoder {name!r}; there are {', '.join(encoders.ENCODERS)}")
         if name not in self.encoders:
             folder = self.folder or Path(self.name)
-            if not encoders.find(name, folder).is_file():
+            if not self.has_encoder(name):
                 raise FileNotFoundError(self.missing.get(name) or missing(folder, name))
             self.encoders[name] = encoders.load(name, folder, self.device)
         return self.encoders[name]
 
-    def begin_at(self, start, images, layer_map, masks):
+    def begin_at(self, start, images, layer_map, masks, valid=None):
         """The options of `optimize` that begin at `start`, as `invert` takes it; masks: those of the layer map."""
         if start is None:
             return {}
         if not isinstance(start, Inversion):
-            begun = [encoders.encode(self.encoder(name), self.generator, images, layer_map) for name in methods.encoders_in(start)]
-            start = closest(begun)
+            names = methods.encoders_in(start)
+            if not names:
+                raise TypeError(f"start is {_named(start)}; want the name of an encoder, a tuple of such names, or an Inversion")
+            start = closest([encoders.encode(self.encoder(name), self.generator, images, layer_map) for name in names], valid)
         deltas = {name: delta for name, delta in start.deltas.items() if name in masks and masks[name].any()}
         return {"start": start.w_plus, "start_deltas": deltas}
 
@@ -259,7 +274,8 @@ def load(name, device=None):
         or (named(settings["segmenter"], device) if "segmenter" in settings else None),
         {}, strengths, settings.get("tau", 0.225), settings.get("steps", 200), Weights(**settings.get("weights", {})),
         settings.get("learning_rate", 0.05), settings.get("delta_learning_rate", DELTA_RATE), folder, start=settings.get("start"),
-        encoder_tau=settings.get("encoder_tau"))
+        encoder_tau=settings.get("encoder_tau"), aspect=tuple(settings["aspect"]) if "aspect" in settings else None,
+        view=settings.get("view"))
     found = _load(folder, "directions", domain.add_directions) or []
     domain.left = settings.get("left", {})
     domain.directions = {name: domain.directions[name] for name in sorted(found, key=[*strengths, *found].index)}  # as listed there
@@ -277,6 +293,32 @@ def pick_device(name=None):
     # RuntimeError: a name, number or backend that torch does not know; AssertionError: torch built without CUDA
     except (RuntimeError, AssertionError):
         raise ValueError(f"no device {str(name)!r} on this machine; cpu always is") from None
+
+
+def _whole(steps) -> int:
+    try:
+        steps = operator.index(steps)
+    except TypeError:
+        raise TypeError(f"steps is {_named(steps)}; want a whole number, 0 or more") from None
+    if steps < 0:
+        raise ValueError(f"steps is {steps}; want 0 or more")
+    return steps
+
+
+def _threshold(tau):
+    """tau as it is, if it is a number or one for each image; `layer_map.select` sees to its shape."""
+    try:
+        unknown = torch.as_tensor(tau, dtype=torch.float32).isnan().any()
+    except (TypeError, ValueError, RuntimeError):
+        raise TypeError(f"tau is {_named(tau)}; want a number, or one for each image") from None
+    if unknown:
+        raise ValueError("tau is nan; want a number, or one for each image")
+    return tau
+
+
+def _named(value) -> str:
+    """A value in an error, in one line."""
+    return f"a tensor of shape {tuple(value.shape)}" if torch.is_tensor(value) else reprlib.repr(value)
 
 
 def _load(folder, part, read):

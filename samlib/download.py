@@ -22,7 +22,8 @@ from samlib import paths
 
 RECORD = "digests.json"
 TIMEOUT = 20  # seconds without an answer
-BEGINNINGS = {".pkl": (b"\x80",), ".pt": (b"PK\3\4", b"\x80"), ".npy": (b"\x93NUMPY",)}  # of what is no error page
+TORCH = b"PK\3\4", b"\x80"  # what torch.save writes, now and formerly
+BEGINNINGS = {".pkl": (b"\x80",), ".pt": TORCH, ".bin": TORCH, ".npy": (b"\x93NUMPY",)}  # of what is no error page
 
 
 class FetchError(FileNotFoundError):
@@ -43,7 +44,11 @@ def fetch(url: str, folder, progress: bool = True) -> Path:
 
 
 def name_of(url: str) -> str:
-    return urllib.parse.unquote(urllib.parse.urlsplit(url).path.rsplit("/", 1)[-1])
+    """The name that the file of an address gets. ValueError for one that is none, or leads elsewhere: ..%2F is ../"""
+    name = urllib.parse.unquote(urllib.parse.urlsplit(url).path.rsplit("/", 1)[-1])
+    if name in ("", ".", "..") or {*name} & {*"/\\\0"}:
+        raise ValueError(f"{url}: ends in no name of a file, but in {name!r}; want the address of the file itself")
+    return name
 
 
 def check(path: Path, url: str = "") -> None:
@@ -56,7 +61,7 @@ def check(path: Path, url: str = "") -> None:
         _write(path.parent, {**record, path.name: entry})
     elif known != digest:
         raise ValueError(f"{path}: not the file that was first seen here, its SHA-256 differs from that in {RECORD}; delete the "
-                         f"file to fetch it again, or its entry in {RECORD} if you replaced it on purpose")
+                         f"file to fetch it again, and its entry in {RECORD} too if it was changed on purpose, by you or at its address")
 
 
 def _download(url, target, progress):

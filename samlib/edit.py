@@ -33,7 +33,8 @@ def edit(
     directions  name -> (L, D), or (N, L, D) where each image has its own, as a change of BigGAN's class is.
     strengths   name -> a number, or one for each image (N,). 0, or no name at all, gives the inversion's images.
     region      (N, H, W), 1 where the edit may act and 0 elsewhere, for instance `segments == 3`; None: everywhere.
-    published   True: rows before a segment's layer leave a ghost in it, see above. A BigGAN, without ToRGBs, has none.
+    published   True: rows before a segment's layer leave a ghost in it, see above. A BigGAN, without ToRGBs, has none. Either way
+                each cell that m_l touches (m_l > 0) keeps its feature whole, also at its soft border, see `keep`.
     """
     change = combine(directions, strengths, len(inversion)).to(inversion.w_plus)
     if region is not None:

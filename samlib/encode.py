@@ -190,7 +190,11 @@ def load(name: str, folder, device=None) -> nn.Module:
     path = find(name, folder)
     if path.suffix == ".pt" or _header(path).get("class") == "Encoder":
         return Published(irse.load_encoder(path)).to(device or "cpu").eval()
-    return weights.load(ENCODERS[name], path, device).requires_grad_(False)
+    encoder = weights.load(ENCODERS[name], path, device).requires_grad_(False)
+    kind = encoder.config.get("kind", "")
+    if kind and name != f"restyle-{kind}":
+        raise ValueError(f"{path}: holds the ReStyle of kind {kind!r}, wanted {name}; give the file of that network")
+    return encoder
 
 
 def find(name: str, folder) -> Path:

@@ -80,7 +80,8 @@ def inverted(domain, images, method="sam", *, batch=None, compute=True, holes=Fa
     compiled. They are written one by one under a temporary name first: killed anywhere and called again, the result is the
     same. A batch that fails is noted with its traceback in `kept.failures()`, the others go on, and in the end one RuntimeError
     says how many are missing.
-    options  those of Domain.invert; what has the images first, such as layer_map (N, R, R), is cut up with them.
+    options  those of Domain.invert, but precision and compiled; what has the images first, such as layer_map (N, R, R), is cut up
+             with them.
     compute  False only reads. holes=True gives what there is, in order, without the missing (`missing` says which). brief=True leaves
              out what only forms and edits an image again: the changes of features, and the tuned weights of PTI, 11 MB an image.
     """
@@ -114,29 +115,32 @@ def inverted(domain, images, method="sam", *, batch=None, compute=True, holes=Fa
     return joined([kept.read(keys[i], images[i:i + 1], brief) for i in there]).to(domain.device)
 
 
-def seconds(domain, images, method="sam", **options) -> list[float]:
-    """What each of the inversions took, its share of a batch; as `inverted` noted it when it made them.
+def seconds(domain, images, method="sam", *, holes=False, **options) -> list[float]:
+    """What each of the inversions took, its share of a batch; as `inverted` noted it when it made them. holes: as there.
 
     On a GPU by the clock; on a CPU the time of its cores, which other programs do not change.
     """
-    files = [kept.file_of(key).with_suffix(".json") for key in kept.keys(domain, images, method, options)]
-    return [json.loads(file.read_text())["seconds"] for file in files]
+    files = [kept.file_of(key) for key in kept.keys(domain, images, method, options)]
+    return [json.loads(file.with_suffix(".json").read_text())["seconds"] for file in files if file.is_file() or not holes]
 
 
-def measured(domain, images, method="sam", **options) -> dict[str, list[float]]:
+def measured(domain, images, method="sam", *, batch=None, compute=True, holes=False, progress=False, **options) -> dict[str, list[float]]:
     """How close `inverted` comes to the images, and in what time; kept on disk, too, where it stays when the inversions are gone, of
     which 1,000 of PTI are 11 GB.
 
     psnr, lpips (by the domain's metric), seconds  of each image, (N,)
     reached  see `metrics.reached`; [] of an encoder
+    batch, compute, holes, progress  of `inverted`; what is measured with holes is not kept.
     """
     file = kept.measures(kept.keys(domain, images, method, options))
     if not file.is_file():
-        found = inverted(domain, images, method, brief=True, **options)
-        row = {**metrics.closeness(found, domain.metric), "seconds": seconds(domain, images, method, **options),
-               "reached": metrics.reached(found)}
+        found = inverted(domain, images, method, batch=batch, compute=compute, holes=holes, brief=True, progress=progress, **options)
+        row = plain({**metrics.closeness(found, domain.metric), "seconds": seconds(domain, images, method, holes=holes, **options),
+                     "reached": metrics.reached(found)})
+        if len(found) < len(images):
+            return row
         with paths.atomic_file(file) as temporary:
-            temporary.write_text(json.dumps(plain(row)) + "\n")
+            temporary.write_text(json.dumps(row) + "\n")
     return json.loads(file.read_text())
 
 

@@ -112,7 +112,7 @@ class Inversion:
             tensors, header = load_tensors(path)
             if header.get("kind") != FORMAT:
                 raise ValueError(f"it is marked {header.get('kind', 'nothing')!r}, not {FORMAT!r}")
-            values = {"spaces": header.get("spaces", "").split(), **{name: header.get(name, "") for name in TEXTS}}
+            values = {"spaces": header.get("spaces", "").split(), **{name: header[name] for name in TEXTS if name in header}}
             for key, tensor in tensors.items():
                 group, _, name = key.partition("/")
                 if group in (*BY_NAME, "losses") and name:
@@ -121,7 +121,10 @@ class Inversion:
                     values[key] = tensor
                 else:
                     raise ValueError(f"unknown tensor {key!r}")
-            return cls(**values)
+            found = cls(**values)
+            if not found.w_plus.isfinite().all():  # of a file alone: in a run, one image that diverged leaves the others
+                raise ValueError("w_plus is not finite")
+            return found
         except (ValueError, TypeError, RuntimeError) as error:
             reason = " ".join(str(error).split())
             raise ValueError(f"{path}: not an inversion ({reason}); want a file written by Inversion.save") from None
@@ -136,6 +139,10 @@ class Inversion:
         for name, (x, wanted) in parts.items():
             if x is not None and (x.ndim != wanted or len(x) != len(self)):
                 raise ValueError(f"{name}: shape {tuple(x.shape)}; want {wanted} dimensions, {len(self)} first")
+        if bare := {*self.deltas} - {*self.masks}:
+            raise ValueError(f"deltas of {', '.join(sorted(bare))} without masks; want a mask for each")
+        if self.layer_map is not None:
+            self._check_layer_map()
         for name, x in self.tuned.items():
             if x.ndim < 1 or len(x) != len(self):
                 raise ValueError(f"tuned {name}: shape {tuple(x.shape)}; want {len(self)} first")
@@ -144,12 +151,28 @@ class Inversion:
                 raise ValueError(f"losses of {name}: shape {tuple(x.shape)}; want (steps, {len(self)})")
 
 
-def closest(inversions: list[Inversion]) -> Inversion:
-    """Of several Inversions of the same images, for each image the one whose picture is closest to it, by l2."""
+    def _check_layer_map(self):
+        if self.layer_map.is_floating_point():
+            raise ValueError(f"layer_map holds {self.layer_map.dtype}; want whole numbers, indices into the spaces")
+        if self.spaces and self.layer_map.numel():
+            low, high = map(int, self.layer_map.aminmax())
+            if low < 0 or high >= len(self.spaces):
+                raise ValueError(f"layer_map names spaces {low} to {high}; want 0 to {len(self.spaces) - 1}")
+
+
+def closest(inversions: list[Inversion], valid: Tensor | None = None) -> Inversion:
+    """Of several Inversions of the same images, for each image the one whose picture is closest to it, by l2.
+
+    valid (N, 1, H, W): 1 where the images were not padded, which is where they are compared; None: everywhere."""
     if len(inversions) == 1:
         return inversions[0]
-    errors = torch.stack([(one.images - one.inputs).square().mean((1, 2, 3)) for one in inversions])
+    errors = torch.stack([_distance(one, valid) for one in inversions])
     return joined([inversions[best][i] for i, best in enumerate(errors.argmin(0).tolist())])
+
+
+def _distance(one: Inversion, valid: Tensor | None) -> Tensor:
+    error = (one.images - one.inputs).square()
+    return error.mean((1, 2, 3)) if valid is None else (error.mean(1, True) * valid).sum((1, 2, 3)) / valid.sum((1, 2, 3))
 
 
 def joined(inversions: list[Inversion]) -> Inversion:
@@ -171,6 +194,9 @@ def joined(inversions: list[Inversion]) -> Inversion:
 
 
 def _by_name(inversions, group):
-    """name -> the tensor of each inversion, zeros where it has none."""
+    """name -> the tensor of each inversion, zeros for each of its images where it has none."""
+    def zeros(x, n):
+        return x.new_zeros(len(x), n) if group == "losses" else x.new_zeros(n, *x.shape[1:])
+
     known = {name: x for one in inversions for name, x in getattr(one, group).items()}
-    return {name: [getattr(one, group).get(name, torch.zeros_like(x)) for one in inversions] for name, x in known.items()}
+    return {name: [getattr(one, group).get(name, zeros(x, len(one))) for one in inversions] for name, x in known.items()}

@@ -24,6 +24,7 @@ CODE = ("baselines", "biggan", "biggan_layers", "classifier", "domains", "encode
         "inversion", "invertibility", "irse", "layer_map", "memory", "methods", "objective", "official", "optimize", "perceptual",
         "precision", "predict", "segmenters", "segmenters_photos", "spaces", "stylegan2")
 SETTINGS = ("name", "tau", "steps", "weights", "learning_rate", "delta_learning_rate", "start", "aspect", "view")
+UNKEYED = ("batch", "brief", "callback", "compute", "holes", "progress")  # how an inversion is made or read, not what is in it
 WHOLE = ("layer_map", "segments")  # numbers of spaces and of segments
 LARGE = ("images", "error_maps", *WHOLE)
 OF_A_PART = ("config", "name", "kind", "scale", "aspect", "truncation", "compute_dtype")  # what a module has beside its weights
@@ -82,7 +83,9 @@ def _in_16_bits(x: Tensor) -> Tensor:
 
 def keys(domain, images: Tensor, method: str, options: dict) -> list[str]:
     """One key for each image."""
-    options = {name: value for name, value in options.items() if name not in ("progress", "callback")}
+    if chosen := [name for name in ("precision", "compiled") if name in options]:
+        raise ValueError(f"{' and '.join(chosen)} of what is kept on disk: the device decides; leave it out, or call Domain.invert")
+    options = {name: value for name, value in options.items() if name not in UNKEYED}
     options = {"tau": domain.tau_of(method), "steps": domain.steps} | {k: v for k, v in options.items() if v is not None}
     if not by_tau(method, options):
         del options["tau"]
@@ -128,7 +131,8 @@ def parts_of(domain, method: str, options: dict) -> dict[str, str]:
     wanted = {"generator": domain.generator, "metric": domain.metric}
     if by_tau(method, options):
         wanted |= {"predictor": domain.predictor, "segmenter": domain.segmenter}
-    start = None if method in encode.ENCODERS else options.get("start") or methods.STARTS.get(method, domain.start)
+    start = methods.STARTS.get(method, domain.start) if options.get("start") is None else options["start"]
+    start = None if method in encode.ENCODERS else start
     for name in {method, *methods.encoders_in(start)} & {*encode.ENCODERS}:
         wanted[name] = domain.encoder(name)
     if options.get("classes") is None:  # then a BigGAN goes by the classes it was given, or asks its classifier

@@ -29,7 +29,8 @@ METHODS = {
 STARTS = {"hybrid-e4e": "e4e", "w": None, "gaussian": None, "pti": None}
 Z_METHODS = ("sam", "z", "z+", "gaussian")  # those of a BigGAN, beside its feature spaces
 BY_TAU = ("sam", "sam-encoder")  # those that choose the space of a segment; all others have a layer map that is given
-W_ONLY = ("pti", "e4e", "restyle-psp", "restyle-e4e")
+PRINTED = {"w": "W", "w+": "W+", "gaussian": "W+, Gaussian prior", "hybrid-e4e": "hybrid W+ (e4e)", "pti": "PTI", "sam": "SAM",
+           "e4e": "e4e", "restyle-psp": "ReStyle (pSp)", "restyle-e4e": "ReStyle (e4e)", "sam-encoder": "SAM's encoder"}  # in figures
 
 
 def options(method, weights) -> dict:

@@ -1,9 +1,12 @@
 """Runs the notebooks with parameters, and refuses what papermill and the widgets let pass in silence."""
 
 import ast
+import contextlib
 
 import nbformat
 import papermill
+import psutil  # comes with ipykernel
+from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
 from samlib import paths
@@ -44,10 +47,21 @@ def run(notebook, folder, parameters=None, progress=True):
     except PapermillExecutionError as error:
         raise NotebookError(f"{notebook.name}, cell {error.cell_index}: {error.ename}: {error.evalue}; "
                             f"what was run is in {executed}") from None
+    except DeadKernelError:
+        raise NotebookError(f"{notebook.name}: its kernel was ended, or ran out of memory; what was run is in {executed}") from None
     errors = widget_errors(nbformat.read(executed, as_version=4))
     if errors:
         raise NotebookError(f"{notebook.name}, in a widget: {errors[0]}; what was run is in {executed}")
     return executed
+
+
+def stop_kernels():
+    """End the kernels that this process has started; whoever waits for one gets a NotebookError. Not interrupted: an inversion would
+    end early then, and the notebook might go on with it."""
+    for child in psutil.Process().children():
+        with contextlib.suppress(psutil.Error):  # it has ended by itself
+            if any("ipykernel" in word for word in child.cmdline()):
+                child.kill()
 
 
 def widget_errors(notebook):

@@ -66,6 +66,7 @@ def load(name, device=None, *, facts=None, folder=None, progress=True):
     """The official domain `name` on `device`, from the files in `folder`, which are downloaded if they are not there.
 
     facts   instead of OFFICIAL[name]; folder: instead of paths.weights()/name.
+    Whatever has no start of its own (`methods.STARTS`) begins at e4e where that is published: "w+" is then "hybrid-e4e".
     The segmenter is made when it is first called, since it needs the extra "photos" and a download of its own. Directions
     are those in the folder that end in .npy. FetchError for a file that cannot be had; ValueError for one that is another
     than the one first seen, or is no such file.

@@ -57,7 +57,7 @@ def optimize(
     metric        perceptual distance (`perceptual.Metric`); may be None where `weights.lpips` is 0.
     start         w+ (N, L, D) or (1, L, D) to start from, as an encoder predicts it; None: the mean w. A BigGAN starts at
                   z = 0 and the class that it was conditioned on or that its `classify` finds.
-    start_deltas  space name -> delta_f (N, C, h, w) to start from; those left out start from 0.
+    start_deltas  space name -> delta_f (N, C, h, w) or (1, C, h, w) to start from; those left out start from 0.
     shared_w      one w for all rows: inversion in W.
     noise         "none" or "const", for the generator.
     learning_rate of w; delta_learning_rate: of all delta_f, or space name -> that of its delta_f; None, or left out: that of w.
@@ -71,7 +71,7 @@ def optimize(
 
     Ctrl-C, or a KeyboardInterrupt from the callback, ends the loop early and what has been reached is returned.
     """
-    _check(generator, images, masks, start, weights, metric, noise, valid)
+    _check(generator, images, masks, start, start_deltas, weights, metric, noise, valid)
     # What was made in inference mode cannot be trained with; copies made outside of it can.
     with torch.inference_mode(False), torch.enable_grad(), _frozen(generator, metric):
         device = generator.w_avg.device
@@ -107,7 +107,7 @@ class Phi:
         for space in generator.spaces:
             if space.name in masks:
                 zero = generator.w_avg.new_zeros(n, space.channels, space.resolution, space.resolution)
-                self.deltas[space.name] = (start_deltas or {}).get(space.name, zero).to(device, copy=True)
+                self.deltas[space.name] = (start_deltas or {}).get(space.name, zero).to(device).expand_as(zero).clone()
         if unused := {*(start_deltas or {})} - {*self.deltas}:
             raise ValueError(f"start_deltas has {', '.join(sorted(unused))}, which no mask uses; leave it out")
         for variable in (self.w, *self.deltas.values()):
@@ -268,7 +268,7 @@ def _frozen(*modules):
             p.requires_grad_(True)
 
 
-def _check(generator, images, masks, start, weights, metric, noise, valid):
+def _check(generator, images, masks, start, start_deltas, weights, metric, noise, valid):
     wanted = (3, generator.resolution, generator.resolution)
     if tuple(images.shape[1:]) != wanted:
         raise ValueError(f"images have shape {tuple(images.shape)}; want (N, {', '.join(map(str, wanted))})")
@@ -280,6 +280,10 @@ def _check(generator, images, masks, start, weights, metric, noise, valid):
             raise ValueError(f"the mask of {name} has shape {tuple(mask.shape)}; want ({len(images)}, 1, h, w)")
     if names := {*masks} - {space.name for space in generator.spaces if not space.is_latent}:
         raise ValueError(f"masks of {', '.join(sorted(names))}: no such feature space in this generator")
+    shapes = {space.name: (space.channels, space.resolution, space.resolution) for space in generator.spaces}
+    for name, delta in (start_deltas or {}).items():
+        if name in masks and tuple(delta.shape) not in ((1, *shapes[name]), (len(images), *shapes[name])):
+            raise ValueError(f"start_deltas of {name} has shape {tuple(delta.shape)}; want {(len(images), *shapes[name])}")
     if weights.lpips and metric is None:
         raise ValueError("a weight for LPIPS but no metric; give one, or weights with lpips=0")
     check_valid(valid, images)

@@ -5,6 +5,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+import uuid
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -46,7 +47,8 @@ def atomic_file(path):
     """A temporary name beside `path`, renamed to it on success and removed on failure."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")  # the suffix says the format
+    own = f"{os.getpid()}-{uuid.uuid4().hex[:8]}"  # containers that share a disk may share the numbers of processes
+    temporary = path.with_name(f".{path.stem}.{own}.partial{path.suffix}")  # the suffix says the format
     try:
         yield temporary
         temporary.chmod(0o666 & ~_umask())  # some writers make a file for its owner only
@@ -63,21 +65,35 @@ def _umask():
 
 
 @contextlib.contextmanager
-def atomic_folder(path):
-    """A temporary folder beside `path`; its files appear in `path` on success, and nothing does on failure."""
+def atomic_folder(path, own=()):
+    """A temporary folder; its files appear in `path` on success, and nothing does on failure.
+
+    It is made inside of `path` where that is there, which may be the mount point of another disk, or not ours to write to, and
+    beside it otherwise.
+    own  names of files that an earlier run may have left in `path`: those that are not made again are removed, on success.
+    """
     path = Path(path).absolute()
-    if path.exists() and not path.is_dir():
+    if os.path.lexists(path) and not path.is_dir():  # a link that leads nowhere is no place for a folder either
         raise NotADirectoryError(f"{path} is a file; a folder is wanted")
     made = [parent for parent in path.parents if not parent.exists()]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
+    temporary = None
     try:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            within = path if path.exists() else path.parent
+            temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=within))
+        except OSError as error:
+            raise type(error)(f"{path}: cannot be written to ({error.strerror}); want a folder that can") from None
         yield temporary
         path.mkdir(exist_ok=True)
+        stale = [path / name for name in own if not (temporary / name).exists()]
         for file in sorted(temporary.iterdir()):
             os.replace(file, path / file.name)
+        for file in stale:
+            file.unlink(missing_ok=True)
     except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
         for parent in made:  # innermost first
             with contextlib.suppress(OSError):
                 parent.rmdir()

@@ -34,7 +34,8 @@ the verdict.
   evidence for it or against it. Its files are in `figures/quick/`, brought there from `outputs/figures/` when this page was written.
 - `python -m samlib reproduce --profile full`, `--profile small` or `make reproduce` (quick) makes the files.
 - **not run**: no run has the numbers. Nothing is assumed.
-- Where a claim does not agree, the verdict says why, as it was found for the weights of that run; *not known* where it was not found.
+- Where a claim does not agree, a number leads to the reason below the table, as it was found for the weights of that run.
+- `trees` of the horses adds trees, and the paper's edit takes them away: that is the same direction at a negative strength.
 """
 
 
@@ -156,26 +157,42 @@ def rows(figures: Path | None = None) -> list[Row]:
     return [judge(claim, domain, find(claim.of, domain, figures)) for claim in claims.CLAIMS for domain in claim.domains]
 
 
-def verdict(row: Row) -> str:
+def verdict(row: Row, reasons: list[str]) -> str:
+    """`reasons`: those of the page, in the order of their numbers."""
     if row.agrees is None:
         return f"not run: {row.note}" if row.note else "not run"
     only = {"quick": " (quick run only)", "small": " (small run)"}.get(row.run.profile, "")
-    return f"agrees{only}" if row.agrees else f"**does not agree**{only}. Why: {row.note}"
+    return f"agrees{only}" if row.agrees else f"**does not agree**{only}, [{reasons.index(row.note) + 1}](#why)"
 
 
 def line(cells) -> str:
     return f"| {' | '.join(str(cell).replace('|', '/') for cell in cells)} |"
 
 
+def reasons_of(found: list[Row]) -> list[str]:
+    """Why claims do not agree, each reason once, in the order of the table."""
+    return list(dict.fromkeys(row.note for row in found if row.agrees is False))
+
+
+def against(found: list[Row]) -> list[str]:
+    """The claims that do not agree, a line each, with the categories in which they do not."""
+    reasons, lines = reasons_of(found), []
+    for claim in dict.fromkeys(row.claim for row in found if row.agrees is False):
+        where = [f"{row.domain} [{reasons.index(row.note) + 1}](#why)" for row in found if row.claim is claim and row.agrees is False]
+        lines.append(f"- {claim.where}: {claim.says} Not so in {', '.join(where)}.")
+    return ["## What does not agree", "", *(lines or ["Nothing."])]
+
+
 def table(found: list[Row]) -> list[str]:
     """A line for each row; the categories of a claim in which nothing was run share one."""
+    reasons = reasons_of(found)
     lines = [line(("where", "claim", "category", "paper", "here", "run", "verdict")), "|---" * 7 + "|"]
     for claim in dict.fromkeys(row.claim for row in found):
         cells, missing = [], [row.domain for row in found if row.claim is claim and row.run is None]
         for row in found:
             if row.claim is claim and row.run is not None:
                 run = ", ".join(filter(None, (row.run.profile, row.run.setting))) + f"; `{row.run.file}`"
-                cells.append((row.domain, claim.quoted(row.domain), row.ours or "-", run, verdict(row)))
+                cells.append((row.domain, claim.quoted(row.domain), row.ours or "-", run, verdict(row, reasons)))
         if missing:
             quoted = {claim.quoted(domain) for domain in missing}
             paper = quoted.pop() if len(quoted) == 1 else "; ".join(f"{domain}: {claim.quoted(domain)}" for domain in missing)
@@ -195,7 +212,8 @@ def summary(found: list[Row]) -> list[str]:
 
 
 def page(found: list[Row]) -> str:
-    return "\n".join([HEAD, *summary(found), "", *table(found), ""])
+    why = [f"{i}. {reason[:1].upper()}{reason[1:]}." for i, reason in enumerate(reasons_of(found), 1)]
+    return "\n".join([HEAD, *summary(found), "", *against(found), "", "## Every claim", "", *table(found), "", "## Why", "", *why, ""])
 
 
 def options(command):

@@ -88,7 +88,8 @@ class Panel(widgets.VBox):
         self.state = State(domain, inversion, steps)
         self.picture, self.map = square(384), square(160)
         self.error, self.note = widgets.HTML(), widgets.HTML()
-        self.tau = widgets.FloatSlider(self.state.tau, min=0, max=1, step=0.025, description="tau",
+        most = max(1.0, domain.tau, self.state.tau)  # where the metric counts otherwise, tau is above 1
+        self.tau = widgets.FloatSlider(self.state.tau, min=0, max=most, step=0.025, description="tau",
                                        disabled=not self.state.can_select)
         self.sliders = {name: self._slider(name) for name in self.state.strengths}
         self.again = widgets.Button(description="Invert again", disabled=True)

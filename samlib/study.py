@@ -17,6 +17,7 @@ from samlib.studio import square
 
 COLUMNS = ("rater", "task", "baseline", "image", "sam_side", "chosen")
 TASKS = ("inversion", "editing")
+SIDES = ("left", "right")
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,8 @@ class Study:
 
     def __init__(self, pairs, pictures, path, rater="1"):
         self.pictures, self.path, self.rater = pictures, Path(path), str(rater)
+        if not self.rater:  # an answer of nobody is no whole answer; see `read`
+            raise ValueError("the rater is ''; want a name or a number")
         answered = [(row["task"], row["baseline"], row["image"]) for row in read(self.path) if row["rater"] == self.rater]
         self.left = []
         for pair in pairs:
@@ -72,29 +75,47 @@ class Study:
 
     def answer(self, side: str) -> None:
         """Write down which side was chosen, at once, and go on."""
-        if side not in ("left", "right"):
+        if side not in SIDES:
             raise ValueError(f"the answer {side!r}; want 'left' or 'right'")
         if self.pair is None:
             raise ValueError("every question has been answered; analyse the file, or take another rater")
-        pair = self.left.pop(0)
+        pair = self.pair
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        new = not self.path.is_file()
+        there = self.path.read_bytes() if self.path.is_file() else b""
         with open(self.path, "a", newline="") as file:
             rows = csv.writer(file)
-            if new:
+            if not there:
                 rows.writerow(COLUMNS)
+            elif not there.endswith(b"\n"):  # an editor left it out
+                file.write("\r\n")
             rows.writerow((self.rater, pair.task, pair.baseline, pair.image, pair.sam_side, side))
+        self.left.pop(0)  # not before it is written: on a full disk the question stays
 
 
 def read(path) -> list[dict]:
-    """The answers in a file; [] if there is none. ValueError for a file of other columns."""
+    """The answers in a file; [] if there is none. ValueError for a file of other columns, and for a row that is no whole answer."""
     if not Path(path).is_file():
         return []
     with open(path, newline="") as file:
         rows = csv.DictReader(file)
-        if tuple(rows.fieldnames or ()) != COLUMNS:
-            raise ValueError(f"{path} has the columns {', '.join(rows.fieldnames or ())}; want {', '.join(COLUMNS)}")
-        return [{**row, "image": int(row["image"])} for row in rows]
+        try:
+            if tuple(rows.fieldnames or ()) != COLUMNS:
+                raise ValueError(f"{path} has the columns {', '.join(rows.fieldnames or ())}; want {', '.join(COLUMNS)}")
+            return [_checked(row, f"{path}, line {rows.line_num}") for row in rows]
+        except csv.Error as error:
+            raise ValueError(f"{path}, line {rows.line_num}: no row of a table ({error}); correct it, or remove the line") from None
+
+
+def _checked(row, place) -> dict:
+    """One answer, its image a number; ValueError, which says where, for half a row, or for what no question has."""
+    fits = {"task": lambda text: text in TASKS, "image": lambda text: text.isascii() and text.isdecimal() and len(text) < 10,
+            "sam_side": lambda text: text in SIDES, "chosen": lambda text: text in SIDES}
+    for name in COLUMNS:
+        if not row[name] or not fits.get(name, bool)(row[name]):
+            raise ValueError(f"{place}: {name} is {row[name] or 'missing'}; correct it, or remove the line, and it is asked again")
+    if None in row:
+        raise ValueError(f"{place}: more than {len(COLUMNS)} columns; correct it, or remove the line, and it is asked again")
+    return {**row, "image": int(row["image"])}
 
 
 def preferences(rows, samples: int = 2000, seed: int = 0) -> dict:

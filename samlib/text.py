@@ -197,13 +197,20 @@ def pretrained_clip(model: str, pretrained: str):
             f"for a tag of it (open_clip.list_pretrained() has them), or give a local file (.safetensors, .pt)") from error
 
 
+def check_name(name: str) -> str:
+    """`name`, if a direction can be called so. "=" stands before the strength, and safetensors keeps the other for itself."""
+    if "=" in name or name == "__metadata__":
+        raise ValueError(f"a direction cannot be called {name!r}; want a name without '=', other than __metadata__ (--name gives it one)")
+    return name
+
+
 def add(path, name: str, direction: Tensor, **record) -> None:
     """Put a direction (L, D) into the safetensors file `path`, made if need be, beside those it holds, as `name`.
 
     `record`, anything that JSON can hold, is kept under that name in the file's metadata. A domain reads such files:
     `Domain.add_directions(path)`; and its own, data/<domain>/directions.safetensors, is one.
     """
-    path = Path(path)
+    path, name = Path(path), check_name(name)
     found, metadata = load_tensors(path) if path.exists() else ({}, {})
     if any(other.shape != direction.shape for other in found.values()):
         shapes = sorted({tuple(other.shape) for other in found.values()})

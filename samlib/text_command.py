@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from samlib import text
+from samlib.arguments import device, positive, seed, weight
 from samlib.domains import load
 from samlib.training.factors import FactorRegressor
 
@@ -16,12 +17,12 @@ def options(command):
     command.add_argument("--domain", default="cars", help="name, or a folder with a domain.json (default: cars)")
     command.add_argument("--name", help="of the direction (default: the sentence or the factor)")
     command.add_argument("--rows", nargs=2, type=int, metavar=("FIRST", "END"), help="of w+ that may move: those before END")
-    command.add_argument("--identity", type=float, default=1.0, help="weight of the perceptual change; 0: it costs nothing")
-    command.add_argument("--steps", type=int, default=100)
-    command.add_argument("--samples", type=int, default=64, help="codes to learn from")
-    command.add_argument("--size", type=int, default=128, help="of the images while learning (default: 128)")
-    command.add_argument("--seed", type=int, default=0)
-    command.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: the GPU if there is one)")
+    command.add_argument("--identity", type=weight, default=1.0, help="weight of the perceptual change; 0: it costs nothing")
+    command.add_argument("--steps", type=positive, default=100)
+    command.add_argument("--samples", type=positive, default=64, help="codes to learn from")
+    command.add_argument("--size", type=positive, default=128, help="of the images while learning (default: 128)")
+    command.add_argument("--seed", type=seed, default=0)
+    command.add_argument("--device", type=device, help="cpu, cuda, cuda:1, ... (default: the GPU if there is one)")
     command.add_argument("--out", type=Path, required=True, help="file to add it to, .safetensors; a domain's "
                                                                  "directions.safetensors is one")
     command.set_defaults(run=run)
@@ -29,7 +30,10 @@ def options(command):
 
 def run(options):
     if (options.sentence is None) == (options.factor is None):
-        raise ValueError("direction wants either a sentence or --factor NAME (see samlib direction --help)")
+        raise ValueError("direction wants either a sentence or --factor NAME (see python -m samlib direction --help)")
+    if options.factor and options.neutral:
+        raise ValueError("--neutral goes with a sentence; with --factor there is nothing to compare it with, so leave it out")
+    name = text.check_name(options.name or options.sentence or options.factor)
     if options.out.suffix != ".safetensors":
         raise ValueError(f"--out {options.out}: wanted a file that ends in .safetensors")
     domain = load(options.domain, options.device)
@@ -40,7 +44,6 @@ def run(options):
     direction = text.direction_for(
         domain.generator, score, options.samples, steps=options.steps, rows=options.rows and range(*options.rows), size=size,
         identity=domain.metric if options.identity else None, identity_weight=options.identity, seed=options.seed)
-    name = options.name or options.sentence or options.factor
     keep = ("domain", "sentence", "neutral", "model", "pretrained", "factor", "rows", "identity", "steps", "samples", "seed")
     text.add(options.out, name, direction, **{key: getattr(options, key) for key in keep}, size=size)
     rise = text.rise(domain.generator, score, direction, size=size, seed=options.seed + 1)

@@ -38,9 +38,11 @@ def _scalar(dtype, raw):
 
 
 def _from_buffer(raw, dtype, shape, order):
-    """How pickle protocol 5 spells an array."""
+    """How pickle protocol 5 spells an array. Of `order` only text is looked up: the hash of what is nested can take for ever."""
+    if type(order) is not str or order not in ("C", "F"):
+        raise CheckpointError(f"an array in the order {brief(order)}; want 'C' or 'F'")
     array = Array()
-    set_array_state(array, 1, shape, dtype, {"C": False, "F": True}[order], raw)
+    set_array_state(array, 1, shape, dtype, order == "F", raw)
     return array
 
 
@@ -48,7 +50,9 @@ def _persistent(meta):
     """An object of NVIDIA's `persistence`: its attributes. The source text beside them stays unread."""
     if type(meta) is not dict or type(meta["state"]) is not dict:
         raise CheckpointError("a network without attributes")
-    return Record(str(meta["class_name"])[:80], meta["state"])
+    if type(meta["class_name"]) is not str:  # to spell out what is nested can take for ever
+        raise CheckpointError(f"a network whose class is named by {brief(meta['class_name'])}; want text")
+    return Record(meta["class_name"][:80], meta["state"])
 
 
 def _latin1(text, encoding):

@@ -45,10 +45,12 @@ def run(options):
         raise NotADirectoryError(f"{out} is a file; a folder is wanted")
     try:
         if options.category:
-            return category.train(options.category, out, options.stages or tuple(category.STAGES), options.profile, options.device)
-        own.train(out, options.images, options.generator, options.profile, skip_unreadable=options.skip_unreadable,
-                  device=options.device, **own.from_options(options.profile, options))
+            category.train(options.category, out, options.stages or tuple(category.STAGES), options.profile, options.device)
+        else:
+            own.train(out, options.images, options.generator, options.profile, skip_unreadable=options.skip_unreadable,
+                      device=options.device, **own.from_options(options.profile, options))
     except KeyboardInterrupt:
         print(f"samlib: stopped; what is done is kept in {out}, and the same command goes on from there", file=sys.stderr)
         sys.exit(130)
-    print(f"written to {out}: python -m samlib invert PHOTO --domain {out} --out FOLDER")
+    whole = (out / "domain.json").is_file()  # not so after some stages of a category
+    print(f"written to {out}" + (f": python -m samlib invert PHOTO --domain {out} --out FOLDER" if whole else ""))

@@ -254,6 +254,15 @@ def test_statistics_between_two_steps_by_hand():
     assert norm.statistics(0.625)[0].item() == 0.25 * 1 + 0.75 * 5  # the package's weights, the wrong way round
 
 
+@pytest.mark.parametrize("n_stats", [50, 99])
+def test_truncation_1_is_the_last_of_any_number_of_statistics(n_stats):
+    """1 / (1 / 49) is a little more than 49."""
+    norm = Norm(1, None, n_stats, eps=0.0)
+    norm.running_means.copy_(torch.arange(float(n_stats))[:, None])
+    norm.running_vars.copy_(2 + torch.arange(float(n_stats))[:, None])
+    assert [float(x) for x in norm.statistics(1.0)] == pytest.approx([n_stats - 1, n_stats + 1])
+
+
 def test_training_has_the_values_of_running_statistics_and_the_gradients_of_the_batch_s():
     norm = Norm(1, None, n_stats=3, eps=1e-8)
     x = torch.tensor([1.0, 2, 3, 6]).reshape(4, 1, 1, 1).requires_grad_()  # mean 3, variance 3.5

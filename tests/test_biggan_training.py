@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -183,6 +184,50 @@ def test_a_finished_run_goes_on_where_it_is_told_to(data, tmp_path):
     assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["steps"] == 6
 
 
+def test_a_run_finished_by_its_images_goes_on_for_the_rest_of_as_many(data, tmp_path):
+    """Where a quarter counts as over, 3 of the 4 steps are made again."""
+    settings = Settings(**SMALL, images=32, warm_up=1.0)
+    train(data, tmp_path, settings, report_every=1, progress=False)
+    train(data, tmp_path, settings, done=0.25, report_every=1, progress=False)
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    assert (state["steps"], state["work"], state["done"]) == (7, 32.0, 1.0)
+
+
+def test_what_a_run_goes_on_from_is_where_it_stopped_and_its_random_numbers_are_new(data, tmp_path):
+    settings = Settings(**SMALL, warm_up=0.0)
+    first = Training(data, settings)
+    numbers = torch.rand(4)
+    first.enter("judge")
+    for _ in range(2):
+        first.step()
+    first.checkpoint(tmp_path)
+    second = Training(data, settings)
+    second.resume(tmp_path)
+    assert all(getattr(first, name) == getattr(second, name) for name in biggan.COUNTERS) and second.steps == 2
+    for name in biggan.NETWORKS:
+        torch.testing.assert_close(getattr(second, name).state_dict(), getattr(first, name).state_dict(), rtol=0, atol=0)
+    for name, adam in first.adams.items():
+        states = [one.adam.state_dict()["state"] for one in (adam, second.adams[name])]
+        torch.testing.assert_close(*states, rtol=0, atol=0)
+    biggan.reseed(settings, 2, 0)
+    drawn = torch.randint(14, (8,))  # as it does in `enter`: 2 of the 16 scenes are held out
+    assert torch.equal(second.real, data.images[drawn]) and not torch.equal(torch.rand(4), numbers)
+
+
+def test_a_checkpoint_is_written_at_the_first_report_after_each_minute(data, tmp_path, monkeypatch):
+    """By a clock that a report moves on by 25 s: at the third of five, the sixth would be the next."""
+    now, saved = [0.0], []
+    monkeypatch.setattr("samlib.training.steps.time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(Training, "save", lambda self, out: None)
+    monkeypatch.setattr(Training, "checkpoint", lambda self, out: saved.append(self.steps))
+
+    def later(training, row):
+        now[0] += 25
+
+    train(data, tmp_path, Settings(**SMALL, images=40, warm_up=1.0), report_every=1, on_report=later, progress=False)
+    assert saved == [3]
+
+
 def test_a_run_can_begin_with_a_generator_and_leaves_the_lesson_out(data, meant, tmp_path):
     first = train(data, tmp_path / "a", Settings(**SMALL, images=16), report_every=1, progress=False)
     small = {**SMALL, "warm_lr": 0.0}
@@ -327,6 +372,9 @@ def test_parts_of_the_data_are_the_whole_and_what_was_rendered_is_kept(tmp_path,
     monkeypatch.setattr("samlib.training.biggan_scenes.render", None)
     again = scene_data(["van"], 5, 16, 110, "cpu", part=1, parts=2, shard=2, keep=tmp_path)
     assert torch.equal(again.images, parts[1].images)
+    monkeypatch.setattr("samlib.training.biggan_scenes.code_of_scenes", lambda: "another")
+    with pytest.raises(TypeError):  # it is rendered anew, which there is nothing for
+        scene_data(["van"], 5, 16, 110, "cpu", part=1, parts=2, shard=2, keep=tmp_path)
 
 
 def test_the_logit_of_a_class_is_its_own():

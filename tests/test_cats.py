@@ -108,6 +108,22 @@ def test_pose_turns_the_cat(ordinary):
 def test_tiger_has_stripes_that_cats_have_not():
     kind = classes.CLASSES["tiger"]
     assert kind.category == "cats" and {*kind.ranges} <= {*FACTORS["cats"]} and {*kind.params} <= {*cats.SHADING}
+    settings, coat = cats.settings, {"ginger": 0.9, "lightness": 0.8, "tabby": 0.0, "black": 0.0, "white": 0.0, "points": 0.0}
+
+    def drawn(amount):
+        def with_tiger(*arguments):
+            p = settings(*arguments)
+            p["tiger"] = torch.full_like(p.tiger, amount)
+            return p
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(cats, "settings", with_tiger)
+            return varied([coat], 3)[0]
+
+    cat, tiger = drawn(0.0), drawn(kind.params["tiger"])
+    assert torch.equal(cat.segments, tiger.segments)
+    fur, darker = at(cat, "body", "leg", "tail", "head"), (cat.images - tiger.images).mean(1) > 0.2
+    share = (darker & fur).sum((1, 2)) / fur.sum((1, 2))
+    assert share.min() > 0.1 and share.max() < 0.5 and darker[~at(cat, *CAT)].double().mean() < 0.01
 
 
 def test_challenging_adds_and_moves_nothing(ordinary, challenging):

@@ -1,8 +1,11 @@
+import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,7 +13,7 @@ from PIL import Image
 from tiny_biggan import tiny_biggan
 
 import samlib
-from samlib import baselines, save_generator
+from samlib import baselines, notebooks, paths, save_generator
 from samlib.__main__ import main
 from samlib.images import read_image
 from samlib.inversion import Inversion
@@ -127,6 +130,7 @@ def bad_calls(folder, tiny, photo):
     (folder / "cut.jpg").write_bytes(photo.read_bytes()[:1500])
     (folder / "noise.safetensors").write_bytes(b"\0" * 100)
     (folder / "taken").write_text("a file")
+    (folder / "astray").symlink_to(folder / "gone")
     Image.new("1", (11_000, 11_000)).save(folder / "enormous.png")
     to = "--domain", tiny, "--out", folder / "out"
     yield "no such file", "invert", folder / "missing.png", *to
@@ -139,6 +143,7 @@ def bad_calls(folder, tiny, photo):
     yield "no method", "invert", photo, *to, "--method", "magic"
     yield "no device", "invert", photo, *to, "--device", "abacus"
     yield "is a file", "invert", photo, "--domain", tiny, "--out", folder / "taken"
+    yield "is a file", "invert", photo, "--domain", tiny, "--out", folder / "astray"
     yield "above 0", "invert", photo, *to, "--steps", "0"
     yield "required", "invert", photo, "--domain", tiny
     yield "no direction doors", "edit", photo, *to, "--direction", "doors=1"
@@ -147,6 +152,11 @@ def bad_calls(folder, tiny, photo):
     yield "no such file", "edit", folder / "missing.safetensors", *to, "--direction", "size=1"
     yield "not an inversion", "edit", folder / "noise.safetensors", *to, "--direction", "size=1"
     yield "picture ends in", "edit", photo, "--domain", tiny, "--out", folder / "a.xyz", "--direction", "size=1"
+    yield "size: given more than once", "edit", photo, *to, "--direction", "size=1", "trees=1", "--direction", "size=2"
+    yield "is too large; want at most 1,000,000,000", "invert", photo, *to, "--steps", "9" * 5000
+    yield "is no seed", "invert", photo, *to, "--seed", "-1"
+    yield "is no seed", "invert", photo, *to, "--seed", 1 << 63
+    yield "computes nothing", "invert", photo, *to, "--device", "meta"
 
 
 def test_bad_input_gets_one_line_and_exit_code_2_and_leaves_nothing(capsys, tiny_folder, photo, tmp_path):
@@ -204,3 +214,160 @@ def test_help_shows_every_command(capsys):
 def test_a_call_that_says_nothing_gets_one_line(capsys, arguments):
     code, _, errors = run(capsys, *arguments)
     assert code == 2 and len(errors) == 1
+
+
+@pytest.fixture()
+def inverted(tiny, tiny_folder, tmp_path):
+    """The file of an inversion of the tiny domain."""
+    file = tmp_path / "made" / "inversion.safetensors"
+    tiny.invert(torch.zeros(1, 3, 64, 64), "w", steps=1, progress=False).save(file)
+    return file
+
+
+def test_an_inversion_takes_no_options_of_one(capsys, inverted, tiny_folder, tmp_path):
+    common = "edit", inverted, "--direction", "size=1", "--out", tmp_path / "a.png"
+    for option, value in (("--tau", 1), ("--steps", 3), ("--method", "sam"), ("--fit", "crop"), ("--seed", 0)):
+        code, _, errors = run(capsys, *common, option, value)
+        assert code == 2 and f"{option}: {inverted} has been inverted already" in errors[0] and len(errors) == 1
+    assert not (tmp_path / "a.png").exists()
+    assert run(capsys, *common, "--domain", tiny_folder, "--device", "cpu")[0] == 0
+
+
+def test_an_inversion_is_edited_in_its_own_domain(capsys, inverted, tiny_folder, tmp_path):
+    other = shutil.copytree(tiny_folder, tmp_path / "other" / tiny_folder.name)
+    common = "edit", inverted, "--direction", "size=1", "--out", tmp_path / "a.png", "--domain"
+    code, _, errors = run(capsys, *common, other)
+    assert code == 2 and len(errors) == 1 and f"is of {tiny_folder}" in errors[0] and not (tmp_path / "a.png").exists()
+    (tmp_path / "link").symlink_to(tiny_folder)
+    assert run(capsys, *common, tmp_path / "link")[0] == 0  # the same by another path
+    moved = replace(Inversion.load(inverted), domain="gone/tiny")
+    moved.save(inverted)
+    assert run(capsys, *common, other)[0] == 0  # its folder is elsewhere by now
+
+
+def test_a_picture_that_cannot_be_written_is_named_before_the_work(capsys, tiny_folder, photo, tmp_path, monkeypatch):
+    monkeypatch.setattr("samlib.__main__.read_image", lambda *arguments: pytest.fail("the work had begun"))
+    (tmp_path / "file").touch()
+    (tmp_path / "a.png").mkdir()
+    common = "edit", photo, "--domain", tiny_folder, "--direction", "size=1", "--out"
+    for out, words in ((tmp_path / "file" / "b" / "a.png", "file is a file; want a folder"), (tmp_path / "a.png", "is a folder; want")):
+        code, _, errors = run(capsys, *common, out)
+        assert code == 2 and len(errors) == 1 and errors[0].startswith(f"samlib: --out {out}: ") and words in errors[0]
+    monkeypatch.setattr(os, "access", lambda *arguments: False)
+    code, _, errors = run(capsys, *common, tmp_path / "b.png")
+    assert code == 2 and "no permission to write" in errors[0]
+
+
+def test_a_picture_that_could_not_be_written_after_all_is_named_as_out(capsys, inverted, tmp_path, monkeypatch):
+    def full(*arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("samlib.__main__.write_image", full)
+    code, _, errors = run(capsys, "edit", inverted, "--direction", "size=1", "--out", tmp_path / "a.png")
+    assert code == 2 and len(errors) == 1 and errors[0].startswith(f"samlib: --out {tmp_path / 'a.png'}: No space left on device; want")
+
+
+def test_what_a_command_left_before_and_does_not_make_now_is_gone(capsys, tiny_folder, photo, tmp_path):
+    out, common = tmp_path / "out", ("--domain", tiny_folder, "--steps", 1)
+    out.mkdir()
+    (out / "notes.png").write_text("mine")
+    assert run(capsys, "edit", photo, *common, "--direction", "size=1", "--out", out)[0] == 0
+    assert names(out) == PICTURES | {"inversion.safetensors", "edited.png", "notes.png"}
+    source = out / "edited.png"  # the file that is read stays, whatever it is called
+    assert run(capsys, "invert", source, *common, "--method", "w", "--out", out)[0] == 0
+    alone = {"input.png", "inversion.png", "layer_map.png", "inversion.safetensors", "notes.png"}
+    assert names(out) == alone | {"edited.png"}
+    assert run(capsys, "invert", photo, *common, "--method", "w", "--out", out)[0] == 0 and names(out) == alone
+
+
+def test_a_folder_that_is_there_gets_its_temporary_one_inside(tmp_path):
+    """So it may be the mount point of another disk, and one that is not ours to write to is found out at once."""
+    out = tmp_path / "out"
+    out.mkdir()
+    with paths.atomic_folder(out) as folder:
+        assert folder.parent == out and folder.name.startswith(".") and names(tmp_path) == {"out"}
+        (folder / "a").touch()
+    assert names(out) == {"a"}
+    with pytest.raises(KeyboardInterrupt), paths.atomic_folder(out) as folder:
+        raise KeyboardInterrupt
+    assert names(out) == {"a"}
+    with paths.atomic_folder(tmp_path / "new") as folder:
+        assert folder.parent == tmp_path
+
+
+def test_a_folder_that_cannot_be_written_to_is_named(tmp_path, monkeypatch):
+    def denied(*arguments, **options):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("tempfile.mkdtemp", denied)
+    with pytest.raises(PermissionError, match="out: cannot be written to .Permission denied.; want a folder"):
+        with paths.atomic_folder(tmp_path / "new" / "out"):
+            pass
+    assert names(tmp_path) == set()
+
+
+def test_two_writers_with_one_process_number_have_names_of_their_own(tmp_path):
+    with paths.atomic_file(tmp_path / "a.png") as one, paths.atomic_file(tmp_path / "a.png") as other:
+        assert one != other and one.suffix == other.suffix == ".png"
+        one.touch(), other.touch()
+
+
+def test_too_little_memory_is_one_line(capsys, tiny_folder, photo, tmp_path, monkeypatch):
+    for error in (MemoryError(), torch.cuda.OutOfMemoryError("CUDA out of memory.\nTried to allocate 20 GiB")):
+        def raise_it(*arguments, error=error):
+            raise error
+
+        monkeypatch.setattr("samlib.__main__.read_image", raise_it)
+        code, _, errors = run(capsys, "invert", photo, "--domain", tiny_folder, "--out", tmp_path / "out")
+        assert code == 2 and len(errors) == 1 and "not enough memory" in errors[0] and "smaller" in errors[0]
+
+
+def test_a_reader_that_has_gone_ends_it_without_a_word(capsys, tiny_folder, monkeypatch):
+    """As `python -m samlib domains | head -1`."""
+    monkeypatch.setattr("samlib.paths.DATA", tiny_folder.parent)
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "w") as pipe:
+        monkeypatch.setattr(sys, "stdout", pipe)
+        assert main(["domains"]) == 141
+    monkeypatch.undo()
+    assert capsys.readouterr().err == ""
+
+
+def test_every_command_that_is_named_can_be_typed(capsys):
+    """There is no program of the name samlib."""
+    for command in ("invert", "edit", "direction"):
+        code, out, _ = run(capsys, command, "--help")
+        assert code == 0 and "samlib" in out and not re.search(r"(?<!python -m )samlib (?:domains|direction|invert|edit)", out)
+
+
+def test_the_paths_of_demo_are_those_of_the_caller(capsys, photo, tiny_folder, tmp_path, monkeypatch):
+    seen = {}
+    monkeypatch.setattr(notebooks, "run", lambda notebook, folder, parameters: seen.update(parameters, folder=folder) or folder / "x")
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(tiny_folder, tmp_path / "own")
+    assert run(capsys, "demo", "-p", f"photo={photo.name}", "out=here", "domain=own", "steps=2")[0] == 0
+    assert seen == {"photo": str(photo), "out": str(tmp_path / "here"), "domain": str(tmp_path / "own"), "steps": 2,
+                    "folder": tmp_path / "here"}
+    assert run(capsys, "demo", "-p", "domain=cars")[0] == 0 and seen["domain"] == "cars"
+    for parameter, words in (("photo=none.png", "none.png: no such file"), ("domain=dogs", "no domain 'dogs'")):
+        code, _, errors = run(capsys, "demo", "-p", parameter)
+        assert code == 2 and len(errors) == 1 and words in errors[0]
+
+
+@pytest.mark.parametrize("pair", [[2, -1], [1, 1], [0, 1e40]])
+def test_strengths_that_are_no_range_are_refused(pair, capsys, tiny_folder, photo, tmp_path):
+    """A slider between them could not be made, and the least strength would be the greatest."""
+    folder = shutil.copytree(tiny_folder, tmp_path / "own")
+    (folder / "domain.json").write_text(json.dumps({"metric": "st-lpips-alex", "strengths": {"size": pair}}))
+    code, _, errors = run(capsys, "invert", photo, "--domain", folder, "--out", tmp_path / "out")
+    assert code == 2 and len(errors) == 1 and "want {direction: [low, high]}, low below high" in errors[0]
+
+
+def test_ctrl_c_while_the_demonstration_runs_says_where_it_got_to(capsys, tmp_path, monkeypatch):
+    def stop(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(notebooks, "run", stop)
+    code, _, errors = run(capsys, "demo", "-p", f"out={tmp_path}")
+    assert code == 130 and errors == [f"samlib: stopped; what was made so far is in {tmp_path}"]

@@ -6,7 +6,7 @@ import official_files
 import pytest
 import torch
 
-from samlib import paths, standin
+from samlib import encode, paths, standin, weights
 from samlib.__main__ import main
 from samlib.checkpoints import CheckpointError, load_generator, load_tensors
 from samlib.convert import convert, parts
@@ -168,3 +168,20 @@ def test_a_predictor_comes_with_the_spaces_its_file_has_in_their_order(tmp_path)
     loaded = load_predictor(tmp_path / "a.pt")
     assert loaded.spaces == ("W+", "F4", "F6") and equal(loaded, made)
     assert not loaded.training and not any(p.requires_grad for p in loaded.parameters())
+
+
+@pytest.mark.parametrize("make", [
+    lambda: encode.E4e(10, 16, size=64, width=16), lambda: encode.ReStyle("psp", 10, 16, size=64, width=16),
+    lambda: encode.SamEncoder(10, 16, [["F4", 8, 8]], size=64, latent_width=16, width=16)])  # fmt: skip
+@pytest.mark.parametrize("half", [False, True])
+def test_an_encoder_that_was_trained_here_converts_too(make, half, tmp_path):
+    torch.manual_seed(0)
+    made = make()
+    weights.save(made, tmp_path / "a.safetensors", half=False, run="cats")
+    assert convert(tmp_path / "a.safetensors", tmp_path / "b.safetensors", "encoder", half) == "encoder"
+    found = weights.load(type(made), tmp_path / "b.safetensors")
+    assert equal(found, made) or half
+    assert found.metadata["run"] == "cats" and found.metadata["source"] == "a.safetensors"
+    assert half == ((tmp_path / "b.safetensors").stat().st_size < 0.75 * (tmp_path / "a.safetensors").stat().st_size)
+    with pytest.raises(CheckpointError, match="holds no generator but encoder"):
+        convert(tmp_path / "a.safetensors", tmp_path / "c.safetensors", "generator")

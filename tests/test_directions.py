@@ -56,6 +56,9 @@ def test_effect_and_rows_find_where_a_direction_acts():
     g = tiny()
     for r in (4, 8, 16):
         getattr(g.synthesis_network, f"b{r}").torgb.weight.zero_()
+    for name, layer in g.synthesis_network.named_modules():
+        if name.endswith(("conv0", "conv1")):
+            layer.affine.weight.zero_()  # no feature changes with w either
     w = sample_w(g, 8)
     last = g.num_layers - 1
     g_rows = to_rows(torch.randn(8), [last], g.num_layers)
@@ -68,8 +71,10 @@ def test_effect_and_rows_find_where_a_direction_acts():
     if effect(g, regressor, w, to_rows(direction, range(last + 1), last + 1))[0] < 0:
         direction = -direction
     asked = torch.tensor([1.0, 0.0])
-    assert choose_rows(g, regressor, w, direction, asked).stop == last + 1  # the one row that acts is among them
-    assert choose_rows(g, regressor, w, -direction, -asked).stop == last + 1  # and where less is wanted, too
+    end = range(max(space.layer for space in g.spaces), last + 1)  # the shortest between cuts with the one row that acts
+    assert len(end) < last + 1
+    assert choose_rows(g, regressor, w, direction, asked) == end
+    assert choose_rows(g, regressor, w, -direction, -asked) == end  # and where less is wanted, too
     allowed = allowed_in(g, regressor, w, g_rows, asked)
     assert all(share == pytest.approx(1, abs=1e-4) for share in allowed.values())  # it acts after every space
     early = to_rows(direction, range(1), last + 1)

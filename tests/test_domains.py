@@ -1,5 +1,6 @@
 import hashlib
 import json
+import re
 import shutil
 
 import pytest
@@ -11,6 +12,7 @@ from samlib import domain_files, layer_map, methods, paths, scenes
 from samlib.checkpoints import save_tensors
 from samlib.domains import pick_device
 from samlib.images import read_image
+from samlib.optimize import schedule
 from samlib.training import biggan_domain, category
 
 
@@ -66,6 +68,47 @@ def test_a_layer_map_of_ones_own_replaces_the_prediction(tiny, images):
     tiny.predictor = tiny.segmenter = None  # nothing is predicted, so nothing is needed
     inversion = tiny.invert(images, layer_map=own, progress=False)
     assert torch.equal(inversion.layer_map, own.expand(2, 64, 64)) and list(inversion.deltas) == ["F4"]
+
+
+@pytest.mark.parametrize("method, space", [("w", "W+"), ("w+", "W+"), ("gaussian", "W+"), ("hybrid-e4e", "W+"), ("pti", "W+"),
+                                           ("e4e", "W+"), ("F4", "F4"), ("F6", "F6")])
+def test_a_layer_map_is_refused_by_what_has_one_space(tiny, images, method, space):
+    message = f"^{re.escape(method)} inverts in {re.escape(space)} alone; leave layer_map out, or choose sam or sam-encoder$"
+    with pytest.raises(ValueError, match=message):
+        tiny.invert(images, method, layer_map=torch.ones(64, 64).long(), steps=1, progress=False)
+
+
+@pytest.mark.parametrize("options, kind, message", [
+    ({"steps": -1}, ValueError, "^steps is -1; want 0 or more$"),
+    ({"steps": 2.0}, TypeError, "^steps is 2.0; want a whole number, 0 or more$"),
+    ({"steps": "2"}, TypeError, "^steps is '2'; want a whole number"),
+    ({"tau": float("nan")}, ValueError, "^tau is nan; want a number, or one for each image$"),
+    ({"tau": torch.tensor([0.1, float("nan")])}, ValueError, "^tau is nan; want a number"),
+    ({"tau": "0.2"}, TypeError, "^tau is '0.2'; want a number, or one for each image$"),
+    ({"tau": [0.1, None]}, TypeError, r"^tau is \[0.1, None\]; want a number")])  # fmt: skip
+def test_steps_and_tau_that_are_none_are_refused(tiny, images, options, kind, message):
+    with pytest.raises(kind, match=message):
+        tiny.invert(images, progress=False, **options)
+
+
+def test_the_rate_of_each_space_reaches_the_optimizer(tiny, images):
+    """Adam's first step is the rate in every number."""
+    tiny.delta_learning_rate = rates = {"F4": 0.02, "F6": 0.001}
+    own = torch.ones(64, 64, dtype=torch.long)
+    own[:, 32:] = 2
+    found = tiny.invert(images, layer_map=own, steps=1, progress=False)
+    for name, rate in rates.items():
+        inside = (found.masks[name] > 0).expand_as(found.deltas[name])
+        assert found.deltas[name][inside].abs().median() == pytest.approx(rate * schedule(0.5), rel=1e-2)
+
+
+def test_what_is_edited_needs_no_layer_map_inputs_or_file_of_more(tiny, images, tmp_path):
+    made = tiny.invert(images, layer_map=torch.ones(64, 64).long(), steps=1, progress=False)
+    want = tiny.edit(made, {"size": 1.0})
+    bare = samlib.Inversion(made.w_plus, made.images, made.deltas, made.masks)
+    bare.save(tmp_path / "bare")
+    for one in (bare, samlib.Inversion.load(tmp_path / "bare")):
+        assert one.layer_map is one.inputs is None and torch.equal(tiny.edit(one, {"size": 1.0}), want)
 
 
 def test_images_of_any_shape_are_padded_and_the_padding_is_w_plus(tiny):
@@ -217,6 +260,8 @@ def test_missing_files_say_which_where_and_how(tiny_folder, tmp_path, images):
         (b'{"start": []}', "start is"),
         (b'{"strengths": {"size": 2}}', r"strengths is .*want \{direction: \[low, high\]\}"),
         (b'{"strengths": [1]}', "strengths is"),
+        (b'{"aspect": [4]}', r"aspect is \[4\]; want \[width, height\]"),
+        (b'{"view": 0}', "view is 0; want a whole number above 0"),
         (b'{"left": {"size": 0.5}}', r"left is .*want \{direction: \{space: share\}\}"),
         (b'{"weights": {"lpip": 1}}', "weights is .*want numbers for some of l2, lpips, gaussian"),
         (b'{"weights": 3}', "weights is 3"),

@@ -164,3 +164,26 @@ def test_several_at_once_fetch_it_once(server, tmp_path):
     with ThreadPool(3) as pool:  # each has a file handle of its own, as processes have
         found = pool.map(lambda _: get(server, tmp_path), range(3))
     assert {path.read_bytes() == CONTENT for path in found} == {True} and len(server.asked) == 1
+
+
+def test_a_page_is_no_file_of_pytorch_either(server, tmp_path):
+    server.files |= {"/pytorch_model.bin": b"<!DOCTYPE html>", "/new.bin": b"PK\3\4...", "/old.bin": CONTENT}
+    with pytest.raises(ValueError, match="not the pytorch_model.bin that is wanted"):
+        get(server, tmp_path, "pytorch_model.bin")
+    assert get(server, tmp_path, "new.bin").is_file() and get(server, tmp_path, "old.bin").is_file()
+
+
+@pytest.mark.parametrize("end", ["", "..", ".", "..%2F..%2Fa.pkl", "a%5Cb.pkl", "a%00.pkl"])
+def test_an_address_that_names_no_file_is_refused(end, tmp_path):
+    with pytest.raises(ValueError, match="ends in no name of a file"):
+        fetch(f"https://nowhere.invalid/folder/{end}", tmp_path / "new", progress=False)
+    assert not [*tmp_path.iterdir()]
+
+
+def test_what_the_refusal_of_another_file_says_helps(server, tmp_path):
+    """Where the file has changed at its address, to delete the file alone would fetch what is refused again."""
+    path = get(server, tmp_path)
+    server.files["/net.pkl"] = CONTENT + b"new"
+    path.unlink()
+    with pytest.raises(ValueError, match="delete the file to fetch it again, and its entry in digests.json too if it was changed"):
+        get(server, tmp_path)

@@ -256,6 +256,11 @@ def test_each_image_begins_at_the_encoder_that_comes_closest(with_encoders, imag
     domain = replace(with_encoders, learning_rate=0.0, delta_learning_rate=0.0)
     both, tau = ("sam-encoder", "e4e"), torch.tensor([-1.0, 9.0, 0.2])
     starts = [domain.invert(images, tau=tau, start=name, steps=1, progress=False) for name in both]
+    maps = domain.predict(images, tau)["layer_map"]
+    for name, begun in zip(both, starts):
+        own = encode(domain.encoder(name), domain.generator, images, maps)
+        torch.testing.assert_close(begun.w_plus, own.w_plus)
+        torch.testing.assert_close(begun.images, own.images, atol=1e-5, rtol=0)
     errors = torch.stack([(one.images - images).square().mean((1, 2, 3)) for one in starts])
     assert 0 < errors.argmin(0).sum() < 3  # each is the closest to some image
     found = domain.invert(images, tau=tau, start=both, steps=1, progress=False)
@@ -264,6 +269,37 @@ def test_each_image_begins_at_the_encoder_that_comes_closest(with_encoders, imag
         torch.testing.assert_close(found[i].w_plus, starts[best][i].w_plus)
     alone = domain.invert(images[1:2], tau=tau[1:2], start=both, steps=1, progress=False)
     torch.testing.assert_close(found[1].images, alone.images, atol=1e-5, rtol=0)
+
+
+def test_the_padding_does_not_say_which_encoder_comes_closest(with_encoders, images, monkeypatch):
+    """Two that stand in: one is right in the picture, the other around it."""
+    valid = torch.zeros(1, 1, 64, 64)
+    valid[:, :, 24:40] = 1
+    w_plus = {name: torch.full((1, 10, 16), float(i)) for i, name in enumerate(("sam-encoder", "e4e"))}
+
+    def stand_in(encoder, generator, x, layer_map):
+        name = next(name for name, one in with_encoders.encoders.items() if one is encoder)
+        wrong = valid if name == "e4e" else 1 - valid
+        return samlib.Inversion(w_plus[name], x - 0.5 * wrong, inputs=x)
+
+    monkeypatch.setattr("samlib.encode.encode", stand_in)
+    domain = replace(with_encoders, start=("sam-encoder", "e4e"), learning_rate=0.0)
+    found = domain.invert(images[:1], "w+", valid=valid, steps=1, progress=False)
+    assert torch.equal(found.w_plus, w_plus["sam-encoder"])
+    assert torch.equal(domain.invert(images[:1], "w+", steps=1, progress=False).w_plus, w_plus["e4e"])  # of which more is right
+
+
+def test_a_start_of_one_inversion_serves_all_images(with_encoders, images):
+    one = with_encoders.invert(images[:1], "sam-encoder", tau=-1.0)
+    still = replace(with_encoders, learning_rate=0.0, delta_learning_rate=0.0)
+    found = still.invert(images, tau=-1.0, start=one, steps=1, progress=False)
+    assert one.deltas and all(torch.equal(found.deltas[name], delta.expand_as(found.deltas[name])) for name, delta in one.deltas.items())
+
+
+@pytest.mark.parametrize("start, named", [(torch.zeros(3, 10, 16), r"a tensor of shape \(3, 10, 16\)"), ((), r"\(\)"), (3, "3")])
+def test_a_start_that_is_none_is_refused(tiny, images, start, named):
+    with pytest.raises(TypeError, match=rf"^start is {named}; want the name of an encoder, a tuple of such names, or an Inversion$"):
+        tiny.invert(images, "w+", start=start, steps=1, progress=False)
 
 
 def test_hybrid_is_w_plus_from_e4e(with_encoders, images):
@@ -279,12 +315,21 @@ def test_encoders_are_read_from_the_domains_folder(tiny, images, tmp_path):
     tiny.folder = tmp_path
     with pytest.raises(FileNotFoundError, match=r"e4e.safetensors is missing"):
         tiny.invert(images, "e4e")
+    assert not tiny.has_encoder("e4e")
     weights.save(settle(E4e.of(tiny.generator, width=4)), tmp_path / "e4e.safetensors")
+    assert tiny.has_encoder("e4e") and not tiny.encoders
     assert tiny.invert(images, "e4e").images.shape == images.shape
+    (tmp_path / "e4e.safetensors").unlink()
+    assert tiny.has_encoder("e4e")  # as that of an official domain, which lies in no file of this name
     assert tiny.encoder("e4e") is tiny.encoder("e4e")
     weights.save(E4e.of(tiny.generator, width=4), tmp_path / "restyle-psp.safetensors")
     with pytest.raises(ValueError, match="holds .?E4e.?, wanted ReStyle"):
         tiny.encoder("restyle-psp")
+    weights.save(ReStyle.of(tiny.generator, "e4e", width=4), tmp_path / "restyle-psp.safetensors")
+    with pytest.raises(ValueError, match="restyle-psp.safetensors: holds the ReStyle of kind 'e4e', wanted restyle-psp"):
+        tiny.encoder("restyle-psp")
+    (tmp_path / "restyle-psp.safetensors").rename(tmp_path / "restyle-e4e.safetensors")
+    assert tiny.encoder("restyle-e4e").config["kind"] == "e4e"
     with pytest.raises(ValueError, match="no encoder 'e5e'; there are sam-encoder, e4e"):
         tiny.invert(images, "w+", start="e5e")
 

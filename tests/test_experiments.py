@@ -201,6 +201,31 @@ def test_what_was_measured_outlives_the_inversions(tiny, images, monkeypatch):
     assert experiments.measured(tiny, images, "w+", steps=2) == row
 
 
+def test_how_they_are_made_or_read_is_in_no_key(tiny, images, monkeypatch):
+    asked, real = [], type(tiny).invert
+    monkeypatch.setattr(type(tiny), "invert", lambda self, x, *a, **k: asked.append(len(x)) or real(self, x, *a, **k))
+    row = experiments.measured(tiny, images, "w+", steps=1, batch=2, progress=False)
+    assert asked == [2, 1]
+    how = {"batch": 1, "compute": False, "holes": True, "progress": True}
+    assert experiments.measured(tiny, images, "w+", steps=1, **how) == row == experiments.measured(tiny, images, "w+", steps=1)
+    assert experiments.seconds(tiny, images, "w+", steps=1, **how) == pytest.approx(row["seconds"], rel=1e-5)
+    assert experiments.missing(tiny, images, "w+", steps=1, **how) == []
+
+
+def test_what_is_measured_with_holes_is_not_kept_as_the_whole(tiny, images):
+    experiments.inverted(tiny, images[1:], "w+", steps=1)
+    part = experiments.measured(tiny, images, "w+", steps=1, compute=False, holes=True)
+    assert {len(part[name]) for name in ("psnr", "lpips", "seconds")} == {2}
+    assert len(experiments.measured(tiny, images, "w+", steps=1)["psnr"]) == 3
+
+
+@pytest.mark.parametrize("options, named", [({"precision": torch.bfloat16}, "precision"), ({"compiled": True}, "compiled")])
+def test_what_the_device_decides_is_no_option(tiny, images, options, named):
+    for function in (experiments.inverted, experiments.measured, experiments.seconds, experiments.missing):
+        with pytest.raises(ValueError, match=f"^{named} of what is kept on disk: the device decides; leave it out"):
+            function(tiny, images, "w+", steps=1, **options)
+
+
 def test_other_images_or_options_are_measured_for_themselves(tiny, images):
     first = experiments.measured(tiny, images[:2], "w+", steps=1)
     assert len(experiments.measured(tiny, images, "w+", steps=1)["psnr"]) == 3

@@ -9,11 +9,11 @@ from torch.nn.functional import avg_pool2d
 
 from samlib.checkpoints import load_generator
 from samlib.training import category
-from samlib.training.gan import Settings, train
+from samlib.training.gan import Settings, Training, train
 from samlib.training.losses import r1_penalty
 from samlib.training.paired import PairedLoss, warm_up
 from samlib.training.stages import run_stages
-from samlib.training.steps import pace_of
+from samlib.training.steps import pace_of, reseed
 
 
 @pytest.fixture(autouse=True)
@@ -38,6 +38,73 @@ def test_training_goes_on_from_where_it_stopped(tmp_path):
     assert (first["steps"], second["steps"]) == (2, 4)
     assert any(not torch.equal(first["ema"][k], second["ema"][k]) for k in first["ema"])
     assert all(p.isfinite().all() for p in ema.parameters())
+
+
+TINY = Settings(resolution=16, channel_base=64, channel_max=8, w_dim=8, mapping_layers=2, judges="stylegan2", batch=4, r1_every=2,
+                path_length_every=1)
+
+
+def test_a_run_that_goes_on_is_the_one_that_did_not_stop_but_for_its_random_numbers(tmp_path):
+    """Two steps, and two more: where the run that did not stop is given those of the second half, all ends the same."""
+    torch.manual_seed(5)
+    images = torch.randint(0, 255, (8, 3, 16, 16), dtype=torch.uint8)
+
+    def same(one, other):
+        one, other = one.state(), other.state()
+        for key in ("generator", "ema", "judges", "path_mean", "steps", "warm_steps", "warm"):
+            torch.testing.assert_close(one[key], other[key], rtol=0, atol=0)
+        for key in ("g_adam", "d_adam"):
+            torch.testing.assert_close(one[key]["state"], other[key]["state"], rtol=0, atol=0)
+            assert [group["lr"] for group in one[key]["param_groups"]] == [group["lr"] for group in other[key]["param_groups"]]
+
+    whole = Training(images, TINY)
+    numbers = torch.rand(4)
+    reseed(TINY, 0, 0)
+    assert torch.equal(torch.rand(4), numbers)
+    whole.capture()
+    whole.step(), whole.step()
+    whole.g_adam.rate(0.5)
+    whole.save(tmp_path)
+    stopped = Training(images, TINY)
+    stopped.resume(tmp_path)
+    same(whole, stopped)
+    assert whole.steps == 2 and whole.path_mean > 0
+    stopped.capture()
+    stopped.step(), stopped.step()
+    reseed(TINY, 2, 0)
+    assert not torch.equal(torch.rand(4), numbers)
+    reseed(TINY, 2, 0)
+    whole.next_real()  # as `capture` does
+    whole.step(), whole.step()
+    same(whole, stopped)
+
+
+def test_what_is_captured_leaves_the_mean_of_path_lengths_and_no_gradient(monkeypatch):
+    def at_once(step, device):
+        step()
+        return step
+
+    monkeypatch.setattr("samlib.training.gan.graphed", at_once)
+    training = Training(torch.randint(0, 255, (8, 3, 16, 16), dtype=torch.uint8), TINY)
+    training.path_mean.fill_(0.7)
+    training.capture()
+    assert float(training.path_mean) == pytest.approx(0.7) and not training.g_adam.flat.any() and not training.d_adam.flat.any()
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_a_checkpoint_is_written_at_the_first_report_after_each_minute(tmp_path, monkeypatch, share):
+    """With judges and in the warm-up. By a clock that a report moves on by 25 s: at the third."""
+    now, saved = [0.0], []
+    monkeypatch.setattr("samlib.training.steps.time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr("samlib.training.gan.warm_up", partial(warm_up, report_every=1))
+    monkeypatch.setattr(Training, "save", lambda self, out: saved.append(self.steps + self.warm_steps))
+    images, codes, settings = of_codes(images=20, warm_up=share)
+
+    def later(training, row):
+        now[0] += 25
+
+    train(images, tmp_path, settings, codes=codes, report_every=1, on_report=later, progress=False)
+    assert {2, 3} & {*saved} == {3}  # and where a size or the run ends
 
 
 def of_codes(**changes):

@@ -177,3 +177,28 @@ def test_memory_stays_within_the_file(hostile, tmp_path):
     command = [sys.executable, "-c", textwrap.dedent(script), hostile[0], tmp_path]
     done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[1])
     assert done.returncode == 0, done.stderr
+
+
+def nested(calls: bytes) -> bytes:
+    """A pickle that gives a call a tuple in a tuple ..., 60 deep and each twice: it has 2^60 leaves, and 300 bytes."""
+    return b"\x80\x04" + calls.replace(b"?", b"K\0" + b"q\0h\0\x86" * 60) + b"."
+
+
+def test_what_is_nested_for_ever_is_refused_at_once(tmp_path):
+    named = b"}" + hostile_files.text("state") + b"}s" + hostile_files.text("class_name") + b"?s"
+    code = b"cnumpy\ndtype\n(" + hostile_files.text("f4") + b"tR"
+    (tmp_path / "class.pkl").write_bytes(nested(b"ctorch_utils.persistence\n_reconstruct_persistent_obj\n(" + named + b"tR"))
+    (tmp_path / "order.pkl").write_bytes(nested(b"cnumpy.core.numeric\n_frombuffer\n(C\4abcd" + code + b"K\1\x85?tR"))
+    script = """
+        import sys
+        from samlib.torch_files import CheckpointError, read
+        for path in sys.argv[1:]:
+            try:
+                read(path)
+            except CheckpointError as error:
+                print(str(error).split(": ")[1])
+    """
+    command = [sys.executable, "-c", textwrap.dedent(script), tmp_path / "class.pkl", tmp_path / "order.pkl"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[1], timeout=60)
+    assert done.stdout.splitlines() == ["a network whose class is named by (a tuple); want text",
+                                        "an array in the order (a tuple); want 'C' or 'F'"], done.stderr

@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from samlib.inversion import BATCHED, BY_NAME, TEXTS, Inversion
+from samlib.inversion import BATCHED, BY_NAME, TEXTS, Inversion, closest, joined
 
 
 @pytest.fixture
@@ -104,9 +104,48 @@ def test_parts_that_do_not_belong_together_are_refused(inversion):
         {"deltas": {"F4": torch.randn(1, 8, 4, 4)}},
         {"layer_map": torch.zeros(3, 1, 16, 16, dtype=torch.long)},
         {"losses": {"l2": torch.rand(3, 7)}},
+        {"masks": {"F4": torch.rand(3, 1, 4, 4)}},  # and none for the deltas of F6
+        {"layer_map": torch.zeros(3, 16, 16)},
+        {"layer_map": torch.full((3, 16, 16), 3)},
+        {"layer_map": torch.full((3, 16, 16), -1)},
     ):
         with pytest.raises(ValueError, match="want"):
             dataclasses.replace(inversion, **change)
+
+
+def test_what_diverged_is_in_the_record_but_no_file_of_it_is_read(inversion, tmp_path):
+    inversion.w_plus[1, 2, 3] = float("nan")
+    dataclasses.replace(inversion).save(tmp_path / "diverged")
+    with pytest.raises(ValueError, match=r"diverged: not an inversion \(w_plus is not finite\)"):
+        Inversion.load(tmp_path / "diverged")
+    inversion[2].save(tmp_path / "well")
+    assert len(Inversion.load(tmp_path / "well")) == 1
+
+
+def test_a_file_without_texts_is_one_of_no_noise(tmp_path):
+    save_file({"w_plus": torch.zeros(1, 4, 6), "images": torch.zeros(1, 3, 8, 8)}, tmp_path / "x", {"kind": "samlib inversion 1"})
+    found = Inversion.load(tmp_path / "x")
+    assert (found.noise, found.domain, found.spaces, found.layer_map) == ("none", "", (), None)
+
+
+def test_batches_of_any_sizes_and_spaces_make_one(inversion):
+    two, one = inversion[:2], dataclasses.replace(inversion[2], deltas={}, masks={}, tuned={}, losses={"lpips": torch.rand(5, 1)})
+    found = joined([two, one])
+    same(found[:2], dataclasses.replace(two, losses={**two.losses, "lpips": torch.zeros(5, 2)}))
+    assert len(found) == 3 and torch.equal(found.losses["lpips"][:, 2:], one.losses["lpips"])
+    assert found.deltas["F4"].shape == (3, 8, 4, 4) and not found.deltas["F4"][2].any() and not found.masks["F6"][2].any()
+    assert found.losses["l2"].shape == (7, 3) and not found.losses["l2"][:, 2].any()
+    assert torch.equal(joined([one, two]).deltas["F4"][1:], two.deltas["F4"])
+
+
+def test_the_closest_is_so_where_the_images_are():
+    inputs, valid = torch.zeros(2, 3, 4, 4), torch.ones(2, 1, 4, 4)
+    valid[0, :, 2:] = 0
+    there, around = (inputs.clone() for _ in range(2))
+    there[:, :, :2], around[:, :, 2:] = 0.1, 0.5  # the one is off in the upper half a little, the other in the lower half a lot
+    both = [Inversion(torch.full((2, 4, 6), float(i)), images, inputs=inputs) for i, images in enumerate((there, around))]
+    assert closest(both).w_plus[:, 0, 0].tolist() == [0, 0]
+    assert closest(both, valid).w_plus[:, 0, 0].tolist() == [1, 0]
 
 
 def write_bad_files(folder, inversion):

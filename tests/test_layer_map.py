@@ -104,6 +104,18 @@ def test_masks_by_hand():
     assert masks["F8"].max() == masks["F10"].max() == 0
 
 
+def test_a_stripe_of_one_pixel_weighs_in_every_cell_that_a_triangle_around_it_reaches():
+    """Antialiased: four pixels a cell, so the filter is a triangle from 4 pixels before a cell's middle to 4 after it. Column 5 is
+    3.5, 0.5 and 4.5 from the middles of cells 0 to 2; of cell 1, whose eight weights (1, 3, 5, 7, 7, 5, 3, 1) / 8 add up to 4, it
+    gets 7 / 32; of cell 0, cut at the border to six that add up to 3.5, 1 / 28."""
+    space = torch.zeros(1, 64, 64, dtype=torch.long)
+    space[:, :, 5] = 1
+    found = layer_map.masks(space, SPACES)["F4"]
+    want = torch.zeros(16)
+    want[:2] = torch.tensor([1 / 28, 7 / 32])
+    torch.testing.assert_close(found, want.expand(1, 1, 16, 16))
+
+
 @pytest.mark.parametrize("size", [37, 64, 256])
 def test_masks_share_out_every_cell(size):
     space = torch.randint(5, (2, size, size), generator=torch.Generator().manual_seed(0))

@@ -2,6 +2,8 @@
 
 import ast
 import re
+import threading
+import time
 
 import nbformat
 import pytest
@@ -100,3 +102,17 @@ def test_the_command_refuses_it_in_one_line(capsys):
     assert main(["demo", "-p", "stpes=2"]) == 2
     out, err = capsys.readouterr()
     assert out == "" and err.count("\n") == 1 and "no parameter stpes" in err
+
+
+def test_a_kernel_that_is_ended_is_one_line(tmp_path):
+    begun = tmp_path / "begun"
+
+    def end():
+        while not begun.exists():
+            time.sleep(0.1)
+        notebooks.stop_kernels()
+
+    threading.Thread(target=end, daemon=True).start()
+    waits = f"import time\nopen({str(begun)!r}, 'w').close()\ntime.sleep(100)"
+    with pytest.raises(notebooks.NotebookError, match="made.ipynb: its kernel was ended"):
+        notebooks.run(make(tmp_path, waits), tmp_path / "out", progress=False)

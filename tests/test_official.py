@@ -77,6 +77,7 @@ def test_a_domain_is_downloaded_once_and_has_all_its_parts(server, tmp_path):
     assert asked == ["stylegan2-car-config-f.pkl", "invertibility_cars_sg2.pt", "e4e_cars_encode.pt", "csc_rims.npy", "csc_suv.npy"]
     assert (cars.name, cars.generator.resolution, cars.tau, cars.metric.name) == ("lsun-cars", 64, 0.225, "st-lpips-alex")
     assert cars.predictor.spaces == ("W+", "F4", "F6") and list(cars.directions) == ["rims", "suv"]
+    assert cars.has_encoder("e4e") and not cars.has_encoder("restyle-psp")
     samlib.load("lsun-cars", "cpu")
     assert len(server.asked) == 5
     assert (tmp_path / "weights" / "lsun-cars" / "digests.json").is_file()

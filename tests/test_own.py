@@ -16,7 +16,7 @@ from samlib.__main__ import main
 from samlib.biggan import BigGAN
 from samlib.training import gan, own
 from samlib.training.folder import read_folder, split
-from samlib.training.threshold import choose_tau
+from samlib.training.threshold import tau_that_wins
 
 FILES = {"generator.safetensors", "predictor.safetensors", "directions.safetensors", "domain.json"}
 PREDICTOR = {"steps": 2, "batch": 2, "width": 8, "decoder": 8, "low_reduced": 8}
@@ -171,11 +171,11 @@ def test_tau_is_the_largest_that_wins_half():
     measured = torch.tensor([[[[1.0, 1.0]], [[0.2, 0.4]]]])
     means = torch.tensor([[[[0.9, 0.5]], [[0.1, 0.1]]]])
     # With 0.9 and more all is W+. Below it the first segment is in F4, and the mean error 0.6: 0.4 of the 0.7 are won.
-    assert choose_tau(means, measured) == pytest.approx(0.5)
+    assert tau_that_wins(means, measured) == pytest.approx(0.5)
     # To win all of it, both have to be in F4: below 0.5, and 0 is what is left.
-    assert choose_tau(means, measured, share=1.0) == 0.0
+    assert tau_that_wins(means, measured, share=1.0) == 0.0
     # Nothing to win by F4: W+ everywhere.
-    assert choose_tau(means, measured.flip(1)) == pytest.approx(0.9)
+    assert tau_that_wins(means, measured.flip(1)) == pytest.approx(0.9)
 
 
 def run(capsys, *arguments):
@@ -286,8 +286,12 @@ def test_a_built_in_category_is_forwarded(capsys, tmp_path, monkeypatch):
 
     calls = []
     monkeypatch.setattr(category, "train", lambda *arguments: calls.append(arguments))
-    assert run(capsys, "train", "--category", "cars", "--out", tmp_path, "--stages", "gan", "factors", "--profile", "quick")[0] == 0
+    command = ("train", "--category", "cars", "--out", tmp_path, "--stages", "gan", "factors", "--profile", "quick")
+    code, text, _ = run(capsys, *command)
+    assert code == 0 and text == f"written to {tmp_path}\n"  # which no other command takes yet
     assert calls == [("cars", tmp_path, ["gan", "factors"], "quick", None)]
+    (tmp_path / "domain.json").touch()
+    assert f"samlib invert PHOTO --domain {tmp_path}" in run(capsys, *command)[1]
 
 
 def test_a_domain_names_its_segmenter(made, tmp_path):

@@ -4,6 +4,8 @@ import csv
 import json
 import os
 import re
+import signal
+import threading
 
 import nbformat
 import pytest
@@ -142,3 +144,75 @@ def test_the_command(folder, monkeypatch, capsys):
     make(folder / "figures" / "fig10_tenth.ipynb", "1 / 0")
     with pytest.raises(SystemExit, match="samlib: fig10_tenth.ipynb, cell .*ZeroDivisionError"):
         main(["reproduce", "--only", "fig10"])
+
+
+def test_folders_of_one_name_have_files_of_their_own():
+    stems = [reproduce.Job(paths.NOTEBOOKS / "fig03_x.ipynb", {"domain": domain}).stem for domain in ("cars", "/a/cars", "/b/cars")]
+    assert stems[0] == "fig03_x-cars" and len({*stems}) == 3 and all(stem.startswith("fig03_x-cars-") for stem in stems[1:])
+
+
+@pytest.mark.parametrize("name", ["domain", "kind"])
+def test_what_is_in_a_folder_that_is_named_decides_too(name, folder, tmp_path):
+    given = tmp_path / "given"
+    given.mkdir()
+    (given / "a.png").write_text("one")
+    job = reproduce.Job(folder / "figures" / "fig10_tenth.ipynb", {name: str(given)})
+    first = reproduce.inputs_of(job)
+    (given / "a.png").write_text("other")
+    second = reproduce.inputs_of(job)
+    (given / "b.png").write_text("more")
+    assert len({first, second, reproduce.inputs_of(job)}) == 3
+
+
+def test_a_record_that_is_gone_is_made_again(folder, tmp_path, monkeypatch):
+    ran = []
+
+    def record(path, out, *arguments, **options):
+        ran.append(path.stem)
+        if "fig10" in path.stem:  # the table writes none
+            experiments.record("fig10", {"psnr": 1.0}, {"domain": "cars", "profile": "quick"})
+        return out / path.name
+
+    monkeypatch.setattr(notebooks, "run", record)
+    jobs = reproduce.plan(only=["fig10", "table1"], folder=folder)
+    for _ in range(2):
+        assert reproduce.run(jobs, tmp_path / "out", progress=False) == [] and ran == ["fig10_tenth", "table1_first"]
+    (paths.OUTPUTS / "figures" / "fig10-cars.json").unlink()
+    assert reproduce.run(jobs, tmp_path / "out", progress=False) == [] and ran == ["fig10_tenth", "table1_first", "fig10_tenth"]
+
+
+def test_the_command_takes_a_domain_s_folder_from_where_it_is_called(folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(paths, "NOTEBOOKS", folder)
+    seen = []
+    monkeypatch.setattr(notebooks, "run", lambda path, out, parameters, **k: seen.append(parameters["domain"]) or out / path.name)
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "domain.json").write_text("{}")
+    monkeypatch.chdir(tmp_path)
+    assert main(["reproduce", "--only", "fig10", "--domain", "own,cars,lsun-cars"]) == 0
+    assert seen == [str(tmp_path / "own"), "cars", "lsun-cars"]
+    assert main(["reproduce", "--only", "fig10", "--domain", "cats,dogs"]) == 2 and len(seen) == 3
+    assert "no domain 'dogs'" in capsys.readouterr().err
+
+
+def test_ctrl_c_says_what_is_kept(folder, tmp_path, monkeypatch, capsys):
+    ended, ran = threading.Event(), []
+
+    def fake(path, out, *arguments, **options):
+        ran.append(path.stem)
+        if len(ran) == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+            assert ended.wait(30)
+            raise notebooks.NotebookError("its kernel was ended")
+        return out / path.name
+
+    monkeypatch.setattr(notebooks, "run", fake)
+    monkeypatch.setattr(notebooks, "stop_kernels", ended.set)
+    monkeypatch.setattr(paths, "NOTEBOOKS", folder)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background would have it ignored
+    try:
+        assert main(["reproduce"]) == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert ran == ["fig02_second", "fig10_tenth"] and "1 of 3 notebooks are finished and kept" in capsys.readouterr().err
+    assert (paths.OUTPUTS / "figures" / "index.html").is_file() and (paths.OUTPUTS / "figures" / "index.csv").is_file()
+    assert (paths.OUTPUTS / "reproduce" / "fig02_second.json").is_file()

@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from samlib import checks_of_figures as checks
 from samlib import claims, paths, results
 from samlib.__main__ import main
 
@@ -43,15 +44,29 @@ def test_a_claim_that_fails_is_shown_as_failing_with_our_numbers(folders):
     record(folders[0], "fig03", {"psnr": {"W+": 18.62, "F4": 24.26, "F6": 22.18}}, profile="full", images=64, steps=500)
     row = row_of(results.rows(folders[0]), RISES)
     assert row.agrees is False and row.ours == "W+ 18.6, F4 24.3, F6 22.2 dB"
-    line, = [line for line in results.page([row]).splitlines() if line.startswith("| Figure 3")]
-    assert "**does not agree**" in line and "not known" in line and "quick" not in line
+    page = results.page([row]).splitlines()
+    line, = [line for line in page if line.startswith("| Figure 3")]
+    assert line.endswith("**does not agree**, [1](#why) |") and "quick" not in line and "1. Not known." in page
     assert "full, 64 images, 500 steps; `figures/fig03-cars.json`" in line
 
 
 def test_a_claim_that_holds_agrees_and_gives_no_reason(folders):
     record(folders[0], "fig03", {"psnr": {"W+": 18.0, "F4": 19.0}}, profile="full")
     row = row_of(results.rows(folders[0]), RISES)
-    assert row.agrees and row.note == "" and results.verdict(row) == "agrees"
+    assert row.agrees and row.note == "" and results.verdict(row, []) == "agrees"
+    assert "Nothing." in results.page([row]).splitlines()
+
+
+def test_a_reason_that_several_have_is_written_once_and_found_by_its_number():
+    bad = results.Run({"psnr": {"W+": 2.0, "F4": 1.0}}, "full", "", "x.json", "a")
+    common = {"cars full a": "steps", "faces full a": "steps"}
+    first, second = (claims.Claim("here", says, "fig03", RISES.check, why=common | {"cats full a": why})
+                     for says, why in (("One.", "rates"), ("Two.", "steps")))
+    found = [results.judge(one, domain, bad) for one in (first, second) for domain in ("cars", "cats", "faces")]
+    assert results.reasons_of(found) == ["steps", "rates"]
+    page = results.page(found)
+    assert "- here: One. Not so in cars [1](#why), cats [2](#why), faces [1](#why)." in page
+    assert page.endswith("## Why\n\n1. Steps.\n2. Rates.\n")
 
 
 def test_a_full_run_counts_before_a_small_one_and_that_before_a_quick_one(folders):
@@ -59,7 +74,7 @@ def test_a_full_run_counts_before_a_small_one_and_that_before_a_quick_one(folder
         record(folder, "fig03", {"psnr": {"W+": 18.0, "F4": last}}, profile=profile, images=4)
         row = row_of(results.rows(folders[0]), RISES)
         assert row.run.profile == profile and f"F4 {last}" in row.ours
-        assert results.verdict(row) == {"quick": "agrees (quick run only)", "small": "agrees (small run)", "full": "agrees"}[profile]
+        assert results.verdict(row, []) == {"quick": "agrees (quick run only)", "small": "agrees (small run)", "full": "agrees"}[profile]
 
 
 def test_equal_numbers_do_not_rise(folders):
@@ -85,7 +100,7 @@ def test_what_no_run_has_is_listed_as_not_run(folders):
 def test_a_number_that_a_run_has_not_is_named_and_not_assumed(folders):
     record(folders[0], "table1", {"methods": {"w+": {"psnr": 20.0, "lpips": 0.3}}}, profile="full")
     row = row_of(results.rows(folders[0]), claim("W+ gives better inversions than W"))
-    assert row.agrees is None and results.verdict(row) == "not run: the run lacks w"
+    assert row.agrees is None and results.verdict(row, []) == "not run: the run lacks w"
     record(folders[0], "fig05", {"psnr": [None], "moved": {}, "permitted": {}}, profile="full")  # NaN is written as null
     assert row_of(results.rows(folders[0]), claim("Inversions closely match")).agrees is None
 
@@ -93,11 +108,11 @@ def test_a_number_that_a_run_has_not_is_named_and_not_assumed(folders):
 def test_a_quick_run_says_so_and_a_full_one_comes_before_it(folders):
     record(folders[1], "fig03", {"psnr": {"W+": 15.0, "F4": 16.0}}, images=1, inverted=1, steps=14)
     row = row_of(results.rows(folders[0]), RISES)
-    assert results.verdict(row) == "agrees (quick run only)"
+    assert results.verdict(row, []) == "agrees (quick run only)"
     line, = [line for line in results.table([row]) if line.startswith("| Figure 3")]
     assert "quick, 1 image, 1 inverted, 14 steps; `figures/quick/fig03-cars.json`" in line
     record(folders[0], "fig03", {"psnr": {"W+": 19.0, "F4": 18.0}}, profile="full")
-    assert "quick" not in results.verdict(row_of(results.rows(folders[0]), RISES))
+    assert "quick" not in results.verdict(row_of(results.rows(folders[0]), RISES), ["not known"])
 
 
 def test_a_reason_is_that_of_the_weights_it_was_found_on(folders):
@@ -105,7 +120,7 @@ def test_a_reason_is_that_of_the_weights_it_was_found_on(folders):
     run = results.find("fig03", "cars", folders[0])
     known = claims.Claim("here", "rises", "fig03", RISES.check, why={"cars full 01234567": "too few steps"})
     other = claims.Claim("here", "rises", "fig03", RISES.check, why={"cars full ffffffff": "too few steps"})
-    assert results.verdict(results.judge(known, "cars", run)) == "**does not agree**. Why: too few steps"
+    assert results.judge(known, "cars", run).note == "too few steps"
     assert results.judge(other, "cars", run).note == "not known"
     holds = results.Run({"psnr": {"W+": 1.0, "F4": 2.0}}, "full", "", "", "01234567")
     assert results.judge(known, "cars", holds).note == ""
@@ -215,7 +230,8 @@ def test_quick_records_that_judge_something_are_kept_and_no_others(tmp_path):
 def test_the_command_writes_the_page(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(paths, "FIGURES", tmp_path / "figures")
     monkeypatch.setattr(paths, "OUTPUTS", tmp_path / "outputs")
-    record(tmp_path / "outputs" / "figures", "fig12", {"by class": {"psnr_object": 15.04}, "predicted": {"psnr_object": 16.0}})
+    record(tmp_path / "outputs" / "figures", "fig12", {"by class": {"psnr_object": 15.04, "psnr": 17.0},
+                                                        "predicted": {"psnr_object": 16.0, "psnr": 18.0}})
     assert main(["results", "--out", str(tmp_path / "page.md")]) == 0
     assert "by class 15.0, predicted 16.0 dB" in (tmp_path / "page.md").read_text()
     assert (tmp_path / "figures" / "quick" / "fig12-cars.json").is_file()
@@ -225,3 +241,30 @@ def test_the_command_writes_the_page(tmp_path, capsys, monkeypatch):
 def test_a_setting_names_the_methods_that_had_fewer_images():
     how = {"images": 300, "steps": 200, "few": {"pti": 20}, "kind": "ordinary"}
     assert results.setting(how) == "300 images, 200 steps, 20 of pti, ordinary"
+
+
+def test_an_edit_that_does_nothing_keeps_the_rest_and_wins_nothing():
+    rows = {"w+": {"change": {"red": 0.4, "size": 0.2}, "rest": {"red": 0.04, "size": 0.02}},
+            "sam": {"change": {"red": 0.02, "size": 0.04}, "rest": {"red": 0.01, "size": 0.01}}}
+    text, agrees = checks.keeps_the_rest(rows, "cars")
+    assert not agrees and text == "w+ 0.100, sam 0.333 (of the change w+ 0.0300, sam 0.0100)"
+    text, agrees = checks.goes_as_far(rows, "cars")
+    assert not agrees and text == "of what they promise: w+ 0.30, sam 0.03"
+    assert checks.goes_as_far({"w+": rows["w+"], "sam": {"change": 0.22, "rest": 0.01}}, "cars")[1]
+    changed = {"W+": {"a": 0.1}, "F10": {"a": 1e-5}, "SAM": {"a": 1e-3}}  # 100 times as much as F10, and not to be seen
+    picture = {"psnr": {"W+": 20.0, "F10": 30.0, "SAM": 25.0}, "lpips": {"W+": 0.2, "F10": 0.0, "SAM": 0.1}, "changed": changed}
+    assert not checks.teaser(picture, "cars")[1] and checks.teaser(picture | {"changed": changed | {"SAM": {"a": 0.01}}}, "cars")[1]
+
+
+def test_run_times_count_from_an_eighth_of_sam_s_own_on():
+    seconds = [0.0070, 0.0075, 0.0080, 0.0085]
+    lead = {"from": 0.0078, "seconds": [0.0070, 0.0080, 0.0085], "dB": [-1.0, 0.5, 2.0]}
+    numbers = {"curves": {"sam": {"seconds": seconds}}, "lead": lead}
+    text, agrees = checks.runtime(numbers, "cars")
+    assert agrees and text.startswith("+0.5 to +2.0 dB over the best other, from 7.8 ms an image on; -1.0 dB at 7.0 ms, with SAM's first")
+    lead["dB"][1] = -0.1
+    assert not checks.runtime(numbers, "cars")[1]
+    points = {"sam-encoder": {"seconds": [0.007], "psnr": [19.0]}, "e4e": {"seconds": [0.001], "psnr": [16.0]}}
+    curves = {"w+": {"seconds": [0.002, 0.004], "psnr": [18.0, 19.5]}}
+    text, agrees = checks.encoders_take({"points": points, "curves": curves}, "cars")
+    assert not agrees and text == "sam-encoder 7.0, e4e 1.0 ms an image; the optimization in W+ comes as far in 4.0 ms"

@@ -133,3 +133,9 @@ def test_in_a_kernel_a_dragged_slider_is_drawn_once_it_rests(tiny_folder, tmp_pa
     notebook.metadata["kernelspec"] = {"name": "python3", "language": "python", "display_name": "Python 3"}
     nbformat.write(notebook, tmp_path / "drag.ipynb")
     notebooks.run(tmp_path / "drag.ipynb", tmp_path / "out", {"folder": str(tiny_folder)}, progress=False)
+
+
+def test_the_slider_of_tau_reaches_the_domain_s(tiny, inversion):
+    tiny.tau = 2.5
+    panel = Panel(tiny, tiny.invert(inversion.inputs, steps=1, progress=False))
+    assert panel.tau.max >= 2.5 and panel.tau.value == 2.5 and panel.error.value == ""

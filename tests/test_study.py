@@ -46,6 +46,8 @@ def test_repeats_are_asked_as_often(tmp_path):
 def test_refusals(tmp_path):
     path = tmp_path / "answers.csv"
     asked = study.Study(study.plan(1, ["w+"], ["inversion"]), pictures, path)
+    with pytest.raises(ValueError, match="the rater is ''"):
+        study.Study([], pictures, path, rater="")
     with pytest.raises(ValueError, match="want 'left' or 'right'"):
         asked.answer("up")
     asked.answer("left")
@@ -87,3 +89,36 @@ def test_the_page_takes_buttons_and_keys(tmp_path):
     assert "3 of 3" in page.note.value and "sam" not in page.note.value
     page.field.value = "fff"
     assert len(study.read(path)) == 3 and "Thank you" in page.note.value and page.buttons["left"].disabled
+
+
+def test_an_answer_that_cannot_be_written_is_asked_again(tmp_path):
+    path, pairs = tmp_path / "answers.csv", study.plan(2, ["w+"], ["inversion"])
+    asked = study.Study(pairs, pictures, path)
+    path.mkdir()  # nothing can be written there
+    with pytest.raises(OSError):
+        asked.answer("left")
+    assert asked.pair == pairs[0]
+    path.rmdir()
+    asked.answer("left")
+    assert asked.left == pairs[1:] and len(study.read(path)) == 1
+
+
+def test_a_last_line_without_an_end_is_ended_first(tmp_path):
+    path, pairs = tmp_path / "answers.csv", study.plan(2, ["w+"], ["inversion"])
+    study.Study(pairs, pictures, path).answer("left")
+    path.write_bytes(path.read_bytes().rstrip())
+    study.Study(pairs, pictures, path).answer("right")
+    assert [row["chosen"] for row in study.read(path)] == ["left", "right"]
+
+
+@pytest.mark.parametrize("row, words", [
+    ("1,inversion,w+,3", "sam_side is missing"), ("1,inversion,w+,,left,left", "image is missing"),
+    ("1,inversion,w+,x,left,left", "image is x"), ("1,inversion,w+,-1,left,left", "image is -1"),
+    ("1,inversion,w+,1,left,lef", "chosen is lef"), ("1,guess,w+,1,left,left", "task is guess"),
+    ("1,inversion,w+,1,left,left,right", "more than 6 columns"), (",inversion,w+,1,left,left", "rater is missing"),
+    ("1,inversion,,1,left,left", "baseline is missing")])  # fmt: skip
+def test_a_row_that_is_no_answer_is_named_by_its_line(row, words, tmp_path):
+    path = tmp_path / "answers.csv"
+    path.write_text(f"{','.join(study.COLUMNS)}\n1,editing,w+,0,left,right\n{row}\n")
+    with pytest.raises(ValueError, match=f"answers.csv, line 3: {words}"):
+        study.read(path)

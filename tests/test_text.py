@@ -1,5 +1,6 @@
 """Directions for a differentiable score: laws on tiny generators, the cars with their factor regressor, and CLIP of random weights."""
 
+import argparse
 import json
 
 import pytest
@@ -9,6 +10,7 @@ from tiny import TinyMetric, tiny_generator
 
 from samlib import paths, text
 from samlib.__main__ import main
+from samlib.arguments import strength as strength_of
 from samlib.text import add, direction_for, rise
 
 CARS = paths.DATA / "cars"
@@ -234,3 +236,31 @@ def test_the_command_names_what_is_wrong(tiny_folder, tmp_path, capsys):
         assert words in capsys.readouterr().err
     assert main(["direction", "--factor", "size", "--out", str(tmp_path / "a.png")]) == 2
     assert "safetensors" in capsys.readouterr().err and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("options, words", [
+    (["--identity", "-1"], "no weight"), (["--identity", "nan"], "no weight"), (["--steps", "0"], "above 0"),
+    (["--samples", "0"], "above 0"), (["--size", "-4"], "above 0"), (["--seed", "-1"], "no seed"), (["--name", "a=b"], "without '='"),
+    (["--name", "__metadata__"], "other than __metadata__"), (["--neutral", "a car"], "--neutral goes with a sentence")])  # fmt: skip
+def test_options_that_mean_nothing_are_refused_before_the_work(options, words, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("samlib.text_command.load", lambda *args: pytest.fail("the work had begun"))
+    try:
+        code = main(["direction", "--factor", "size", "--out", str(tmp_path / "a.safetensors"), *options])
+    except SystemExit as stop:
+        code = stop.code
+    assert code == 2 and words in capsys.readouterr().err
+
+
+def test_a_name_that_a_file_or_a_command_cannot_have_is_refused(tmp_path):
+    for name in ("__metadata__", "red=1"):
+        with pytest.raises(ValueError, match="cannot be called"):
+            add(tmp_path / "a.safetensors", name, torch.zeros(10, 16))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_strength_stands_behind_the_last_equals_sign():
+    """A file of before may hold a name with one."""
+    assert strength_of("a=b=2") == ("a=b", 2.0) and strength_of("size=-1.5") == ("size", -1.5)
+    for wrong in ("=2", "2", "size"):
+        with pytest.raises(argparse.ArgumentTypeError, match="NAME=STRENGTH"):
+            strength_of(wrong)

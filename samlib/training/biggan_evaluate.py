@@ -51,7 +51,7 @@ def next_of_kind(names) -> list[int]:
     return [next((i + k) % count for k in range(1, count + 1) if category[(i + k) % count] == category[i]) for i in range(count)]
 
 
-def regressor_of(domain) -> FactorRegressor | None:
+def regressor_of_classes(domain) -> FactorRegressor | None:
     """The regressor of the factors that all classes of a domain have; None where there is no file of it."""
     file = (domain.folder or Path(domain.name)) / "factors.safetensors"
     return FactorRegressor.load(file, domain.device) if file.is_file() else None

@@ -13,6 +13,7 @@ from ..scenes.classes import columns
 from .biggan import Data
 from .loop import as_uint8
 from .paired import to_normal
+from .records import code_of_scenes
 
 
 def z_of(numbers: torch.Tensor, index: torch.Tensor, z_dim: int) -> torch.Tensor:
@@ -48,9 +49,9 @@ def scene_data(names, count: int, size: int, z_dim: int, device, seed: int = 0, 
 
 
 def _rendered(name, seed, indices, size, device, keep) -> torch.Tensor:
-    """Images (N, 3, size, size) uint8, from the file of an earlier run if there is one. Distance fields are not compiled:
-    for each class it would take half a minute, as long as all of its scenes."""
-    file = keep and Path(keep) / f"{name}-{seed}-{size}-{indices[0]:06d}-{indices[-1]:06d}.safetensors"
+    """Images (N, 3, size, size) uint8, from the file of an earlier run of the same code if there is one. Distance fields are not
+    compiled: for each class it would take half a minute, as long as all of its scenes."""
+    file = keep and Path(keep) / f"{name}-{seed}-{size}-{indices[0]:06d}-{indices[-1]:06d}-{code_of_scenes()}.safetensors"
     if file and file.is_file():
         return load_file(file, device=str(device))["images"]
     each = max(256, 2**22 // size**2)

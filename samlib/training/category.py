@@ -1,6 +1,6 @@
 """Everything a built-in domain is made of, stage by stage, each from the files of those before it.
 
-    gan -> segmenter, factors, lesson, inversions -> predictor -> encoders, directions -> evaluate
+    gan -> segmenter, factors, lesson, inversions -> predictor -> encoders, directions, generator, domain
 
 A stage writes its files into the output folder when it is done; what is there is not made again. `gan` runs on several
 GPUs under torchrun; `inversions` takes a part of the images, so that several GPUs can share it.
@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import time
+from dataclasses import asdict
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -27,7 +28,8 @@ from ..objective import Weights
 from ..optimize import DELTA_RATE
 from ..perceptual import Metric
 from ..scenes import SEGMENTS, codes, render
-from . import gan
+from ..segmenters import SceneSegmenter, Tidy
+from . import gan, records, threshold
 from .edits import DEPENDENT, EDITS, change_asked
 from .encoder_recipes import FULL, QUICK
 from .encoders import train_encoders_stage
@@ -76,8 +78,8 @@ def scenes(category: str, indices, size: int, seed: int, device, challenging: bo
 
 
 def kept_scenes(category, out, indices, size, device, fused):
-    """The images of scenes for the GAN (N, 3, size, size), rendered once and kept in a file."""
-    file = out / "scenes" / f"{category}-{size}-{indices[0]:06d}-{indices[-1]:06d}.safetensors"
+    """The images of scenes for the GAN (N, 3, size, size), rendered once and kept in a file, for as long as the code draws the same."""
+    file = out / "scenes" / f"{category}-{size}-{indices[0]:06d}-{indices[-1]:06d}-{records.code_of_scenes()}.safetensors"
     if not file.exists():
         file.parent.mkdir(exist_ok=True)
         with paths.atomic_file(file) as temporary:
@@ -256,9 +258,17 @@ def save_grid(images, path, columns):
     write_image(path, make_grid(images.cpu(), columns, padding=2, pad_value=1.0)[None])
 
 
+def domain_stage(category, out, profile, device):
+    """domain.json, with the tau that wins half of what the last space wins over W+ on the challenging test scenes. Inversions begin at the
+    mean w; "start" and what else may stand there is for whoever has measured it."""
+    predictor = InvertibilityPredictor.load(out / "predictor.safetensors", device)
+    segmenter = Tidy(SceneSegmenter.load(out / "segmenter.safetensors", device))
+    tau = threshold.choose(predictor, segmenter, load_inversions(sorted(out.glob("test-challenging-*/*.safetensors"))))
+    write_json(out / "domain.json", {"tau": tau, "metric": profile["metric"], **INVERSION, "weights": asdict(INVERSION["weights"])})
+
+
 def write_json(path, values):
-    with paths.atomic_file(path) as temporary:
-        temporary.write_text(json.dumps(values, indent=1))
+    records.write_json(path, values)
     print(path.name, json.dumps(values), flush=True)
 
 
@@ -272,6 +282,7 @@ STAGES = {
     "encoders": (train_encoders_stage, "encoders.json"),
     "directions": (directions_stage, "directions.safetensors"),
     "generator": (generator_stage, "generator.json"),
+    "domain": (domain_stage, "domain.json"),
 }
 
 

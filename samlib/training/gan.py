@@ -1,5 +1,5 @@
 """Training of StyleGAN2 (Karras et al. 2020) on images held in memory: non-saturating loss, lazy R1 and path-length
-regularization, style mixing, EMA; one or several GPUs (run under torchrun); stops and resumes at any point.
+regularization, style mixing, EMA; one or several GPUs (run under torchrun); stops and resumes at any point, with new random numbers.
 
 The images are judged by the StyleGAN2 discriminator, by the projected one (projected.py), or by both, an ensemble as
 in Kumari et al. (CVPR 2022). Where the codes that the images were drawn from are known, as those of the built-in scenes
@@ -23,7 +23,7 @@ from .gan_settings import Settings
 from .losses import discriminator_loss, generator_loss, path_length_penalty, r1_penalty, style_mixing
 from .paired import PairedLoss, fill, to_normal, warm_up
 from .projected import ProjectedDiscriminator
-from .steps import FlatAdam, autocast, average, graphed, pace_of
+from .steps import FlatAdam, autocast, average, each_minute, graphed, pace_of, reseed
 
 
 class Training:
@@ -64,7 +64,7 @@ class Training:
             self.paired_loss = PairedLoss().to(self.device)
         else:
             self.z = None
-        torch.manual_seed(s.seed * 1000 + self.rank + 1)
+        reseed(s, 0, self.rank)
 
     @property
     def shown(self) -> int:
@@ -141,14 +141,15 @@ class Training:
         return penalty.detach()
 
     def capture(self):
-        """The four steps as graphs. Captured on real data; the gradients of the warm-up are thrown away."""
+        """The four steps as graphs. Captured on real data; what that does to the gradients and to the mean of path lengths is undone."""
         self.next_real()
+        path_mean = self.path_mean.clone()
         self.run = {name: graphed(getattr(self, name), self.device) for name in ("d_step", "g_step", "path_step")}
         if isinstance(self.judges[-1], Discriminator):
             self.run["r1_step"] = graphed(self.r1_step, self.device)
         self.g_adam.flat.zero_()
         self.d_adam.flat.zero_()
-        self.path_mean.zero_()
+        self.path_mean.copy_(path_mean)
 
     def step(self) -> dict[str, torch.Tensor]:
         s, log = self.settings, {}
@@ -188,6 +189,8 @@ class Training:
         save_generator(self.ema, out / "generator.safetensors", metadata={"images": self.shown})
 
     def resume(self, out: Path):
+        """Goes on from the checkpoint in `out`, where there is one: weights, optimizers and counters as they were, random numbers that
+        are new. Of a part of the warm-up the optimizer begins anew, and so does the judges' pace."""
         path = out / "checkpoint.pt"
         if path.exists():
             state = torch.load(path, map_location=self.device, weights_only=True)
@@ -197,6 +200,7 @@ class Training:
             self.d_adam.adam.load_state_dict(state["d_adam"])
             self.path_mean.copy_(state["path_mean"])
             self.steps, self.warm_steps, self.warm = state["steps"], state["warm_steps"], state["warm"]
+            reseed(self.settings, self.steps + self.warm_steps, self.rank)
 
     def start_from(self, path: Path | str, warm: float):
         """The weights of a trained generator of the same shape; the warm-up goes on from the share `warm`."""
@@ -217,25 +221,29 @@ def train(images: torch.Tensor, out: Path | str, settings: Settings | None = Non
     (M, K) in [0, 1], the numbers each was drawn from, and a `lesson` of what such numbers mean: for a paired warm-up.
     seconds: where none are left, each part that is missing stops at its first report.
     start: the file of a generator to begin with, and the share `warm` of the warm-up that it counts for.
-    Writes `out`/checkpoint.pt, generator.safetensors, settings.json and log.jsonl; a second call goes on from there.
+    Writes `out`/checkpoint.pt and generator.safetensors, at a report a minute or more after the last and at the end, settings.json
+    and log.jsonl; a second call goes on from there.
     """
     out, settings, seconds = Path(out), settings or Settings(), max(seconds, 1e-3)  # what came before may have taken them all
     out.mkdir(parents=True, exist_ok=True)
     training = Training(images, settings, codes)
+    main = training.rank == 0
+    save = (lambda: training.save(out)) if main else (lambda: None)
+    save_at_times = each_minute(save)
 
     def record(training, row):
         with open(out / "log.jsonl", "a") as file:
             file.write(json.dumps(row) + "\n")
         if on_report:
             on_report(training, row)
+        save_at_times()
 
     if start and not (out / "checkpoint.pt").exists():
         training.start_from(start, warm)
     training.resume(out)
-    main, begin = training.rank == 0, time.monotonic()
+    begin = time.monotonic()
     if main:
         (out / "settings.json").write_text(json.dumps(asdict(settings), indent=1))
-    save = (lambda: training.save(out)) if main else (lambda: None)
     try:
         if codes is not None and settings.warm_up > 0 and training.warm < 1:
             warm_up(training, lesson, settings.warm_up * seconds, record, save)

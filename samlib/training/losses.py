@@ -9,10 +9,10 @@ from .projected import ProjectedDiscriminator, augment
 
 
 def style_mixing(generator: Generator, n: int, probability: float, device) -> torch.Tensor:
-    """w+ (n, L, D) of random z; with this probability the rows after a random one come from a second z."""
+    """w+ (n, L, D) of random z; with this probability the last rows, one at least and not all, come from a second z."""
     w, other = generator.mapping(torch.randn(2 * n, generator.z_dim, device=device)).chunk(2)
     rows = torch.arange(generator.num_layers, device=device)
-    cut = torch.rand(n, 1, device=device) * (generator.num_layers - 1) + 1
+    cut = torch.randint(1, generator.num_layers, (n, 1), device=device)
     mixed = (rows >= cut) & (torch.rand(n, 1, device=device) < probability)
     return torch.where(mixed[:, :, None], other, w)
 

@@ -127,20 +127,12 @@ def make_generator(run):
 
 
 def train_generator(run):
-    """By gan.train in OUT/gan, which resumes; the checkpoint is written every minute."""
+    """By gan.train in OUT/gan, which resumes; reports are often enough for its checkpoint of every minute."""
     folder, settings = run.out / "gan", run.settings.training
     if not is_there(folder / "made_from.json", {"source": run.source}):
         write_json(folder / "made_from.json", {"made_from": {"source": run.source}})
-    saved = time.monotonic()
-
-    def save(training, row):
-        nonlocal saved
-        if time.monotonic() - saved > 60:
-            training.save(folder)
-            saved = time.monotonic()
-
     every = max(1, min(200, settings.images // settings.batch // 20))
-    gan.train(run.images.to(run.device), folder, settings, report_every=every, on_report=save, progress=run.progress)
+    gan.train(run.images.to(run.device), folder, settings, report_every=every, progress=run.progress)
     return load_generator(folder / "generator.safetensors")
 
 

@@ -122,7 +122,7 @@ def warm_up(training, lesson, seconds: float, on_report=None, save=None, report_
     """The warm-up of a gan.Training, in `seconds` of steps or in its share of the images, whichever is over first; where
     part of it is done (`training.warm`), the rest. Without the lesson if that is over.
 
-    The lesson, setting up each size, and saving come on top of `seconds`, so that they starve no size.
+    The lesson, setting up each size, and saving at its end come on top of `seconds`, so that they starve no size.
     lesson: numbers (M, K) and what they mean (M, J), of as many scenes as wanted, drawn or not; None: no lesson.
     `save` is called at the end of each size; `training.warm` goes on with every report, for whoever saves in between.
     """

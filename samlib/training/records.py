@@ -2,11 +2,12 @@
 
 import hashlib
 import json
+from functools import cache
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
-from samlib import paths
+from samlib import kept, paths, scenes
 
 
 def is_there(path: Path, record: dict) -> bool:
@@ -35,6 +36,12 @@ def metadata(path: Path) -> dict:
 def digest_of_headers(files) -> str:
     """Fingerprint of what inversions were made from."""
     return hashlib.sha256(json.dumps([metadata(file) for file in files], sort_keys=True).encode()).hexdigest()[:16]
+
+
+@cache
+def code_of_scenes() -> str:
+    """Fingerprint of the code that draws scenes, for the names of files of them: what other code drew is not taken for its."""
+    return kept.digest(*map(kept.code_digest, sorted(Path(scenes.__file__).parent.glob("*.py"))))[:8]
 
 
 def write_json(path: Path, values: dict) -> None:

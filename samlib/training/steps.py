@@ -1,4 +1,6 @@
-"""What every step of a generator's training needs: CUDA graphs, and an Adam whose gradients are one vector."""
+"""What every step of a generator's training needs: CUDA graphs, an Adam whose gradients are one vector, a checkpoint now and then."""
+
+import time
 
 import torch
 from torch import distributed
@@ -41,6 +43,25 @@ def pace_of(pace: float, loss: float, floor: float) -> float:
     """The judges' share of their learning rate. Judges that have won teach nothing, and the generator covers less and
     less: below the floor the share is halved, above twice the floor doubled, up to 1."""
     return max(pace / 2, 1 / 64) if loss < floor else min(pace * 2, 1.0) if loss > 2 * floor else pace
+
+
+def each_minute(save, seconds: float = 60):
+    """What to call at every report, so that `save` is called at the first of them after each minute."""
+    saved = time.monotonic()
+
+    def call():
+        nonlocal saved
+        if time.monotonic() - saved > seconds:
+            save()
+            saved = time.monotonic()
+
+    return call
+
+
+def reseed(settings, steps: int, rank: int):
+    """Random numbers of the process `rank` from here on. Their state is not in the checkpoint: a run that goes on after so many `steps`
+    draws others than it did at its start, instead of the same ones again."""
+    torch.manual_seed(steps * 1_000_000 + settings.seed * 1000 + rank + 1)
 
 
 class FlatAdam:
