@@ -110,7 +110,12 @@ def ticks(numbers, domain):
 def ticks_first(numbers, domain):
     rows = [list(row.values()) for row in numbers["verdicts"].values()]
     spaces = {name: sum(row.values()) for name, row in numbers["verdicts"].items()}
-    return f"spaces that allow it: {listed(spaces, 0)}", all(row[0] and row == sorted(row, reverse=True) for row in rows)
+    return f"spaces that allow it: {listed(spaces, 0)}", all(row == sorted(row, reverse=True) for row in rows)
+
+
+def all_in_w(numbers, domain):
+    moved = numbers["moved"]["W+"]
+    return f"of its way each goes {listed(moved, 2)}", all(numbers["works"]["W+"].values())
 
 
 def few_in_the_last(numbers, domain):

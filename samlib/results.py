@@ -29,6 +29,8 @@ the verdict.
   learnt from did not.
 - How far an edit goes is read by a regressor of both kinds of scenes. On challenging ones it sees 0.5 to 0.97 of a difference between
   two factors that edits are about (figures/training/*.md), of the mane 0.2.
+- Table 3 is measured on drawn codes. Of inversions of challenging scenes fewer edits work in a feature space: Figure 3 counts them.
+- W, the Gaussian prior and PTI begin at the mean w, as their papers have it; W+ and SAM at the closer of two encoders.
 - **small run**: what the full profile does, on a few images and with fewer steps, on a CPU, in `figures/small/`. Some evidence.
 - **quick run only**: neither is there. A quick run is of one to three images. It shows that the claim can be judged, and is weak
   evidence for it or against it. Its files are in `figures/quick/`, brought there from `outputs/figures/` when this page was written.
