@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from samlib import figures, kept, memory, methods, metrics, paths, scenes
-from samlib.images import read_image, to_square
+from samlib.images import read_image, to_aspect, to_square
 from samlib.inversion import Inversion, joined
 from samlib.scenes import classes
 
@@ -62,8 +62,10 @@ def inputs(domain, kind="challenging", count=1, seed=0, first=0) -> Inputs:
     files = sorted(path for path in folder.glob("*") if path.is_file() and not path.name.startswith("."))
     if len(files) < first + count:
         raise ValueError(f"{folder} has {len(files)} images; {first + count} are wanted: ask for fewer, or name another folder")
-    fit = "whole" if domain.aspect else "crop"
-    images = [to_square(read_image(files[i], size, fit), size, "pad")[0] for i in indices]
+    if domain.aspect:  # cut to it: what pads an image inside of the domain's frame would be inverted and measured as image
+        images = [to_square(to_aspect(read_image(files[i]), domain.aspect), size, "pad")[0] for i in indices]
+    else:
+        images = [read_image(files[i], size) for i in indices]
     return Inputs(torch.cat(images).to(domain.device), tuple(files[i].name for i in indices))
 
 

@@ -101,6 +101,16 @@ def to_square(images, size, fit="crop"):
     return F.pad(images, around, mode="replicate"), valid
 
 
+def to_aspect(images, aspect):
+    """The middle of images (N, 3, H, W) that has this (width, height) as its aspect, as large as there is; None: as they are."""
+    if aspect is None:
+        return images
+    size, (across, down) = images.shape[-2:], aspect
+    height, width = max(1, min(size[0], round(size[1] * down / across))), max(1, min(size[1], round(size[0] * across / down)))
+    top, left = (size[0] - height) // 2, (size[1] - width) // 2
+    return images[..., top:top + height, left:left + width]
+
+
 def framed(valid, aspect):
     """valid (N, 1, R, R) inside the largest box of this (width, height) in the middle, 0 outside; None: as it is."""
     if aspect is None:

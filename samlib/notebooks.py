@@ -5,7 +5,7 @@ import contextlib
 
 import nbformat
 import papermill
-import psutil  # comes with ipykernel
+import psutil
 from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 

@@ -344,3 +344,15 @@ def test_a_key_has_the_encoders_that_the_call_reads_and_no_other(tiny):
     assert "e4e" in kept.parts_of(tiny, "w+", {"start": ("e4e",)}) and "e4e" not in kept.parts_of(tiny, "w+", {})
     both = ("e4e", "sam-encoder")  # two names, and for all of the two images
     assert kept.rows({"start": both, "classes": ["van", "cat"]}, [1], 2) == {"start": both, "classes": ["cat"]}
+
+
+def test_photographs_are_cut_to_the_aspect_of_a_domain(tiny, tmp_path):
+    """A picture of 2:1 in a frame of 4:3: what is in the frame is the picture, none of it repeated border."""
+    picture = torch.full((1, 3, 50, 100), -1.0)
+    picture[..., 16:83] = 1.0  # of 50 rows the frame has 67 columns
+    samlib.write_image(tmp_path / "a.png", picture)
+    tiny.aspect = 4, 3
+    found = experiments.inputs(tiny, str(tmp_path), 1).images
+    assert found.shape[-1] == 64 and (found > 0.9).all()
+    tiny.aspect = None
+    assert experiments.inputs(tiny, str(tmp_path), 1).images.shape[-1] == 64

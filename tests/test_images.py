@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from samlib.images import ImageError, box_of, framed, from_uint8, read_image, surround, to_square, to_uint8, write_image
+from samlib.images import ImageError, box_of, framed, from_uint8, read_image, surround, to_aspect, to_square, to_uint8, write_image
 
 RED, WHITE = [1, -1, -1], [1, 1, 1]
 
@@ -215,6 +215,13 @@ def test_the_frame_of_an_aspect_is_in_the_middle(aspect, rows, columns):
     part = torch.zeros(2, 1, 64, 64)
     part[..., 10:20, :] = 1
     assert framed(part, aspect).sum() <= part.sum() and framed(part, None) is part
+
+
+@pytest.mark.parametrize("aspect, rows, columns", [((4, 3), range(30), range(10, 50)), ((1, 1), range(30), range(15, 45)),
+                                                   ((4, 1), range(7, 22), range(60)), (None, range(30), range(60))])
+def test_the_middle_of_an_aspect_is_as_large_as_there_is(aspect, rows, columns):
+    images = torch.arange(30 * 60.0).reshape(1, 1, 30, 60).expand(2, 3, -1, -1)
+    assert torch.equal(to_aspect(images, aspect), images[..., rows.start:rows.stop, columns.start:columns.stop])
 
 
 def test_the_box_holds_all_that_is_valid_and_is_large_enough():
