@@ -91,12 +91,12 @@ CLAIMS = [
     Claim("Figure 6, Sec. 6.3", "The same, on the test set of the training.", "training:evaluation", figures.biggan, domains=BIGGAN),
     Claim("Figure 6", "BigGAN-deep: a change of the class embedding edits the inversion (class changed, pose kept in 80 %, here).",
           "fig06", figures.class_change, domains=BIGGAN, why={"biggan-scenes full e39bdf67": SHAPE_STAYS}),
-    Claim("Figure 6", "The same, on the test set of the training.", "training:evaluation", figures.class_change, domains=BIGGAN,
+    Claim("Figure 6", "Such a change does so on the test set of the training.", "training:evaluation", figures.class_change, domains=BIGGAN,
           why={"biggan-scenes training e39bdf67": OF_ANOTHER_KIND}),
     Claim("Figure 7", "At every run time SAM is ahead of the other optimizations (from an eighth of its own time on, here, as it has to "
           "wait for its layer map).", "fig07", figures.runtime),
     Claim("Figure 7", "SAM's encoder is closer than the other encoders.", "fig07", figures.runtime_encoders),
-    Claim("Figure 7", "It takes no longer than they do.", "fig07", figures.encoders_take,
+    Claim("Figure 7", "SAM's encoder takes no longer than the other encoders.", "fig07", figures.encoders_take,
           why=dict.fromkeys(EACH, "its pass needs the layer map first, so the predictor and the segmenter, and then an encoder for each "
                             "space; what each of these takes was not measured apart")),
     Claim("Figure 8", "SAM's inversion is closer than those of W+ and PTI.", "fig08", figures.closest),
@@ -132,7 +132,7 @@ CLAIMS = [
     Claim("Figure 13, Sec. 6.6", "LPIPS by VGG gives a closer inversion than by AlexNet (by PSNR, and by VGG's distance).", "fig13",
           figures.closer_by_vgg, why={"faces full 095b9dd6": "by PSNR that by AlexNet is 0.1 dB ahead; by either distance the one is ahead "
                                       "that minimizes it"}),
-    Claim("Figure 13, Sec. 6.6", "It has the sharper details, and fewer artifacts (its sharpness is nearer to the input's, here).",
+    Claim("Figure 13, Sec. 6.6", "LPIPS by VGG gives the sharper details, with fewer artifacts (a sharpness nearer to the input's, here).",
           "fig13", figures.sharp_as_the_input,
           why={"horses full c961f7e4": "both are 3 % sharper than the input",
                "cars full 0407fcef": "that by VGG is 3 % sharper than the input, that by AlexNet as sharp"}),
