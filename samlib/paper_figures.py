@@ -126,14 +126,16 @@ def feature_image(feature: Tensor, like: Tensor | None = None) -> Tensor:
     return values.clamp(-1, 1).T.reshape(1, 3, *feature.shape[-2:])
 
 
-def show_formation(formed: dict[str, Formed], x: Tensor, psnr: dict[str, float]):
-    """Figure 4: for each space its mask, the feature before and after the change, the size of the change, and the image so far."""
+def show_formation(formed: dict[str, Formed], x: Tensor, psnr: dict[str, float], layer_map: Tensor):
+    """Figure 4: for each space its mask, the feature before and after the change, the size of the change, and the image so far; beside
+    the masks the layer map, drawn (1, 3, R, R), and beside the images the input x (1, 3, R, R)."""
     size = tuple(x.shape[-2:])
     with plt.rc_context(figures.STYLE):
         labels = ["mask $m_l$", "feature $f_l$", "$|m_l\\,\\Delta f_l|$", "changed $f_l$", "image so far"]
         cell = figures.CELL
-        figure, axes = plt.subplots(5, len(formed), figsize=(cell * len(formed), cell * 5 + 0.3), layout="constrained", squeeze=False)
-        figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0)
+        wide = len(formed) + 1
+        figure, axes = plt.subplots(5, wide, figsize=(cell * wide, cell * 5 + 0.35), layout="constrained", squeeze=False)
+        figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0, rect=(0, 0, 1, 0.99))
         highest = max(float(one.change.norm(dim=1).max()) for one in formed.values()) or 1.0
         for c, (name, one) in enumerate(formed.items()):
             column = axes[:, c]
@@ -148,6 +150,13 @@ def show_formation(formed: dict[str, Formed], x: Tensor, psnr: dict[str, float])
                 figures.bare(axis)
         for axis, label in zip(axes[:, 0], labels):
             axis.set_ylabel(label)
+        for axis, picture in ((axes[0, -1], layer_map), (axes[4, -1], x)):
+            axis.imshow(to_uint8(picture[0].cpu()).numpy())
+            figures.bare(axis)
+        for axis in axes[1:4, -1]:
+            axis.set_axis_off()
+        axes[0, -1].set_title("layer map", pad=6)
+        axes[4, -1].set_xlabel("input", labelpad=2)
     return figure
 
 

@@ -26,8 +26,10 @@ def test_an_image_is_formed_by_the_changes_one_after_the_other(tiny, inversion):
 
 def test_the_formation_can_be_drawn(tiny, inversion):
     formed = paper_figures.formation(tiny.generator, inversion)
-    figure = paper_figures.show_formation(formed, inversion.images, dict.fromkeys(formed, 20.0))
+    figure = paper_figures.show_formation(formed, inversion.images, dict.fromkeys(formed, 20.0), inversion.images)
     assert [axis.get_title() for axis in figure.axes[:3]] == ["W+   16 ch, 4 px", "F4   8 ch, 16 px", "F6   8 ch, 32 px"]
+    last = figure.axes[len(formed)::len(formed) + 1]
+    assert last[0].get_title() == "layer map" and last[4].get_xlabel() == "input" and not any(axis.images for axis in last[1:4])
 
 
 def test_a_feature_is_drawn_by_what_varies_most():

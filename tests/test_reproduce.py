@@ -216,3 +216,11 @@ def test_ctrl_c_says_what_is_kept(folder, tmp_path, monkeypatch, capsys):
     assert ran == ["fig02_second", "fig10_tenth"] and "1 of 3 notebooks are finished and kept" in capsys.readouterr().err
     assert (paths.OUTPUTS / "figures" / "index.html").is_file() and (paths.OUTPUTS / "figures" / "index.csv").is_file()
     assert (paths.OUTPUTS / "reproduce" / "fig02_second.json").is_file()
+
+
+def test_a_record_without_a_figure_shows_its_first_rows_as_a_table():
+    numbers = {"cars": {"metric": "x", "methods": {"w+": {"psnr": 21.76194, "<b>": 1000}, "pti": {"psnr": 20.0}}, "more": {"a": {"b": 1}}}}
+    assert reproduce.table_of(numbers) == (
+        "<table><tr><th></th><th>psnr</th><th>&lt;b&gt;</th></tr><tr><td>w+</td><td>21.76</td><td>1000</td></tr>"
+        "<tr><td>pti</td><td>20</td><td></td></tr></table>")
+    assert reproduce.table_of({"psnr": [1, 2], "lead": 3.0}) == reproduce.table_of([1]) == ""
