@@ -245,6 +245,16 @@ def domains():
     return sorted(file.parent.name for file in paths.DATA.glob("*/domain.json"))
 
 
+def known(name) -> str:
+    """A domain's name as every process understands it: of a folder the whole path. ValueError, with what there is, for none."""
+    if str(name) in (*domains(), *official.OFFICIAL):
+        return str(name)
+    if not (Path(name) / "domain.json").is_file():
+        raise ValueError(f"no domain {str(name)!r}: there are {', '.join(domains()) or 'none'}, the official "
+                         f"{', '.join(official.OFFICIAL)}, or give a folder that has a domain.json")
+    return str(Path(name).resolve())
+
+
 def load(name, device=None):
     """The domain of this name in data/, or in the folder given -> Domain on `device` (None: the GPU if there is one).
 
@@ -253,10 +263,8 @@ def load(name, device=None):
     """
     if name in official.OFFICIAL and name not in domains():
         return official.load(name, device)
+    known(name)
     folder = paths.DATA / name if str(name) in domains() else Path(name)
-    if not (folder / "domain.json").is_file():
-        raise ValueError(f"no domain {str(name)!r}: there are {', '.join(domains()) or 'none'}, the official "
-                         f"{', '.join(official.OFFICIAL)}, or give a folder that has a domain.json")
     device = pick_device(device)
     settings = read_description(folder)
     if not file_of(folder, "generator").is_file():

@@ -122,8 +122,7 @@ class Inversion:
                 else:
                     raise ValueError(f"unknown tensor {key!r}")
             found = cls(**values)
-            if not found.w_plus.isfinite().all():  # of a file alone: in a run, one image that diverged leaves the others
-                raise ValueError("w_plus is not finite")
+            found._check_values()
             return found
         except (ValueError, TypeError, RuntimeError) as error:
             reason = " ".join(str(error).split())
@@ -141,8 +140,8 @@ class Inversion:
                 raise ValueError(f"{name}: shape {tuple(x.shape)}; want {wanted} dimensions, {len(self)} first")
         if bare := {*self.deltas} - {*self.masks}:
             raise ValueError(f"deltas of {', '.join(sorted(bare))} without masks; want a mask for each")
-        if self.layer_map is not None:
-            self._check_layer_map()
+        if self.layer_map is not None and self.layer_map.is_floating_point():
+            raise ValueError(f"layer_map holds {self.layer_map.dtype}; want whole numbers, indices into the spaces")
         for name, x in self.tuned.items():
             if x.ndim < 1 or len(x) != len(self):
                 raise ValueError(f"tuned {name}: shape {tuple(x.shape)}; want {len(self)} first")
@@ -150,11 +149,12 @@ class Inversion:
             if x.ndim != 2 or x.shape[1] != len(self):
                 raise ValueError(f"losses of {name}: shape {tuple(x.shape)}; want (steps, {len(self)})")
 
-
-    def _check_layer_map(self):
-        if self.layer_map.is_floating_point():
-            raise ValueError(f"layer_map holds {self.layer_map.dtype}; want whole numbers, indices into the spaces")
-        if self.spaces and self.layer_map.numel():
+    def _check_values(self):
+        """ValueError for what no inversion can be edited with. Of a file alone, since it reads the numbers: in a run they are our own, and
+        one image that diverged leaves the others."""
+        if not self.w_plus.isfinite().all():
+            raise ValueError("w_plus is not finite")
+        if self.layer_map is not None and self.spaces and self.layer_map.numel():
             low, high = map(int, self.layer_map.aminmax())
             if low < 0 or high >= len(self.spaces):
                 raise ValueError(f"layer_map names spaces {low} to {high}; want 0 to {len(self.spaces) - 1}")

@@ -12,7 +12,7 @@ import json
 import os
 import re
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,27 +94,23 @@ def run(jobs, out=None, workers=1, progress=True) -> list[str]:
     out = Path(out or paths.OUTPUTS / "reproduce")
     if workers > 1:  # threads that wait for a core another notebook holds cost more than they give
         os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
-    failed, stopped = [], False
-    with ThreadPoolExecutor(workers) as pool:  # each notebook is a process of its own
-        runs = [pool.submit(run_one, job, out) for job in jobs]
-        try:
-            failed = [one.result() for one in tqdm(runs, desc="notebooks", disable=not progress)]
-        except BaseException as error:
-            pool.shutdown(wait=False, cancel_futures=True)
-            if not isinstance(error, KeyboardInterrupt):
-                raise
-            stopped = True
-            while any(one.running() for one in runs):  # again and again, for one may just begin
-                notebooks.stop_kernels()
-                time.sleep(0.1)
     folders = sorted({figures_of(job) for job in jobs})
-    for folder in folders:
-        write_index(folder)
-        write_gallery(folder, out)
-    if stopped:
-        good = sum(not one.cancelled() and not one.exception() and not one.result() for one in runs)
-        raise KeyboardInterrupt(f"stopped; {good} of {len(jobs)} notebooks are finished and kept, their figures and a page of them in "
-                                f"{', '.join(map(str, folders))}; the same command goes on from there")
+    try:
+        with ThreadPoolExecutor(workers) as pool:  # each notebook is a process of its own
+            runs = [pool.submit(run_one, job, out) for job in jobs]
+            try:
+                failed = [one.result() for one in tqdm(runs, desc="notebooks", disable=not progress)]
+            except KeyboardInterrupt:
+                pool.shutdown(wait=False, cancel_futures=True)
+                while wait(begun := [one for one in runs if not one.cancelled()], timeout=0.1).not_done:
+                    notebooks.stop_kernels()  # once more each time: a notebook that had begun may start its kernel only now
+                good = sum(not one.exception() and not one.result() for one in begun)
+                raise KeyboardInterrupt(f"stopped; {good} of {len(jobs)} notebooks are finished and kept, their figures and a page of them "
+                                        f"in {', '.join(map(str, folders))}; the same command goes on from there") from None
+    finally:
+        for folder in folders:
+            write_index(folder)
+            write_gallery(folder, out)
     return [line for line in failed if line]
 
 

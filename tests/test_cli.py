@@ -175,7 +175,7 @@ def test_ctrl_c_before_anything_is_reached_leaves_nothing(capsys, tiny_folder, p
     def stop(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("samlib.__main__.read_image", stop)
+    monkeypatch.setattr("samlib.photo_command.read_image", stop)
     code, _, errors = run(capsys, "invert", photo, "--domain", tiny_folder, "--out", tmp_path / "a" / "out")
     assert code == 130 and len(errors) == 1 and not (tmp_path / "a").exists()
 
@@ -246,7 +246,7 @@ def test_an_inversion_is_edited_in_its_own_domain(capsys, inverted, tiny_folder,
 
 
 def test_a_picture_that_cannot_be_written_is_named_before_the_work(capsys, tiny_folder, photo, tmp_path, monkeypatch):
-    monkeypatch.setattr("samlib.__main__.read_image", lambda *arguments: pytest.fail("the work had begun"))
+    monkeypatch.setattr("samlib.photo_command.read_image", lambda *arguments: pytest.fail("the work had begun"))
     (tmp_path / "file").touch()
     (tmp_path / "a.png").mkdir()
     common = "edit", photo, "--domain", tiny_folder, "--direction", "size=1", "--out"
@@ -262,7 +262,7 @@ def test_a_picture_that_could_not_be_written_after_all_is_named_as_out(capsys, i
     def full(*arguments):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("samlib.__main__.write_image", full)
+    monkeypatch.setattr("samlib.photo_command.write_image", full)
     code, _, errors = run(capsys, "edit", inverted, "--direction", "size=1", "--out", tmp_path / "a.png")
     assert code == 2 and len(errors) == 1 and errors[0].startswith(f"samlib: --out {tmp_path / 'a.png'}: No space left on device; want")
 
@@ -317,7 +317,7 @@ def test_too_little_memory_is_one_line(capsys, tiny_folder, photo, tmp_path, mon
         def raise_it(*arguments, error=error):
             raise error
 
-        monkeypatch.setattr("samlib.__main__.read_image", raise_it)
+        monkeypatch.setattr("samlib.photo_command.read_image", raise_it)
         code, _, errors = run(capsys, "invert", photo, "--domain", tiny_folder, "--out", tmp_path / "out")
         assert code == 2 and len(errors) == 1 and "not enough memory" in errors[0] and "smaller" in errors[0]
 

@@ -106,8 +106,6 @@ def test_parts_that_do_not_belong_together_are_refused(inversion):
         {"losses": {"l2": torch.rand(3, 7)}},
         {"masks": {"F4": torch.rand(3, 1, 4, 4)}},  # and none for the deltas of F6
         {"layer_map": torch.zeros(3, 16, 16)},
-        {"layer_map": torch.full((3, 16, 16), 3)},
-        {"layer_map": torch.full((3, 16, 16), -1)},
     ):
         with pytest.raises(ValueError, match="want"):
             dataclasses.replace(inversion, **change)
@@ -120,6 +118,13 @@ def test_what_diverged_is_in_the_record_but_no_file_of_it_is_read(inversion, tmp
         Inversion.load(tmp_path / "diverged")
     inversion[2].save(tmp_path / "well")
     assert len(Inversion.load(tmp_path / "well")) == 1
+
+
+@pytest.mark.parametrize("space", [3, -1])
+def test_a_file_whose_map_names_no_space_is_refused(inversion, tmp_path, space):
+    dataclasses.replace(inversion, layer_map=torch.full((3, 16, 16), space)).save(tmp_path / "x")
+    with pytest.raises(ValueError, match=f"layer_map names spaces {space} to {space}; want 0 to 2"):
+        Inversion.load(tmp_path / "x")
 
 
 def test_a_file_without_texts_is_one_of_no_noise(tmp_path):

@@ -1,9 +1,9 @@
 """What holds for every notebook without running it, and the runner on small ones named for their fault."""
 
 import ast
+import os
 import re
 import threading
-import time
 
 import nbformat
 import pytest
@@ -106,13 +106,13 @@ def test_the_command_refuses_it_in_one_line(capsys):
 
 def test_a_kernel_that_is_ended_is_one_line(tmp_path):
     begun = tmp_path / "begun"
+    os.mkfifo(begun)  # whoever opens one end waits for the other
 
     def end():
-        while not begun.exists():
-            time.sleep(0.1)
+        begun.open().close()
         notebooks.stop_kernels()
 
     threading.Thread(target=end, daemon=True).start()
-    waits = f"import time\nopen({str(begun)!r}, 'w').close()\ntime.sleep(100)"
+    waits = f"import threading\nopen({str(begun)!r}, 'w').close()\nthreading.Event().wait()"
     with pytest.raises(notebooks.NotebookError, match="made.ipynb: its kernel was ended"):
         notebooks.run(make(tmp_path, waits), tmp_path / "out", progress=False)
