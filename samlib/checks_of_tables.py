@@ -93,7 +93,10 @@ def more_real(numbers, domain):
     kid = column(numbers["measured"], "kid")
     if min(kid.values()) < 0:  # it estimates a square, and so few images put it below 0
         raise KeyError("images enough for a KID")
-    return f"KID of the edited images: {listed(kid, 4)}{without(kid, TABLE2)}", kid["sam"] == min(kid.values())
+    rows = numbers["measured"]
+    before = {name: row["kid_before"] for name, row in rows.items() if "kid_before" in row}
+    text = f"KID of the edited images: {listed(kid, 4)}" + (f" (before the edit {listed(before, 4)})" if before else "")
+    return text + without(kid, TABLE2), kid["sam"] == min(kid.values())
 
 
 def ticks(numbers, domain):

@@ -23,8 +23,9 @@ def _rates(value) -> bool:
 
 
 def _strengths(value) -> bool:
-    pairs = value.values() if type(value) is dict else [None]
-    return all(type(pair) is list and len(pair) == 2 and all(map(_number, pair)) and pair[0] < pair[1] for pair in pairs)
+    rows = value.values() if type(value) is dict else [None]
+    return all(type(row) is list and len(row) in (2, 3) and all(map(_number, row)) and row[0] < row[1] and row[0] <= row[-1] <= row[1]
+               for row in rows)
 
 
 def _left(value) -> bool:
@@ -54,7 +55,7 @@ SETTINGS = {
     "aspect": (lambda value: type(value) is list and len(value) == 2 and all(type(one) is int and one > 0 for one in value),
                "[width, height], whole numbers above 0"),
     "view": (lambda value: type(value) is int and value > 0, "a whole number above 0"),
-    "strengths": (_strengths, "{direction: [low, high]}, low below high"),
+    "strengths": (_strengths, "{direction: [low, high]}, low below high, or [low, high, meant]"),
     "left": (_left, "{direction: {space: share}}"),
     "weights": (lambda value: type(value) is dict and set(value) <= set(TERMS) and all(map(_number, value.values())),
                 f"numbers for some of {', '.join(TERMS)}"),

@@ -41,8 +41,8 @@ class Domain:
     """All parts of one category; `load` reads them from files, and any can be put in by hand.
 
     predictor   S: images -> error maps (N, S, H, W). segmenter: images -> ids (N, H, W); None: no file, no "sam".
-    directions  name -> (L, D); strengths: name -> (low, high), where it is meant to be used; left: name -> space -> the share of
-                the edit that the space leaves, as measured (Table 3), where it was.
+    directions  name -> (L, D); strengths: name -> (low, high), where it is meant to be used, or (low, high, meant); left: name ->
+                space -> the share of the edit that the space leaves, as measured (Table 3), where it was.
     tau         the threshold of Sec. 3.2; encoder_tau: that of SAM's encoder, None: the same. S foretells the errors of an
                 optimization, and one pass leaves larger ones.
     steps       of the optimization; weights: of its objective;
@@ -179,8 +179,16 @@ class Domain:
 
     def range_of(self, direction):
         """(low, high), the strengths between which a direction is meant to be used."""
-        low, high = self.strengths.get(direction, (-3, 3))
+        low, high, *_ = self.strengths.get(direction, (-3, 3))
         return float(low), float(high)
+
+    def meant(self, direction):
+        """The strength of the edit that figures show: the third of its `strengths`, or the high end where there are two."""
+        return float(self.strengths.get(direction, (-3, 3))[-1])
+
+    def caption(self, direction):
+        """Its name, as figures print it: with the strength that is `meant` where that is below 0, as in "trees -2"."""
+        return direction if self.meant(direction) > 0 else f"{direction} {self.meant(direction):+g}"
 
     def works(self, direction) -> list[bool]:
         """For each space, whether the edit works there: half of it is left, as measured, or else a row of it comes after the space."""

@@ -25,11 +25,11 @@ def verdicts(moved: dict[str, dict[str, float]]) -> dict[str, dict[str, bool]]:
     return {space: {name: far >= max(HALF * first[name], LEAST) for name, far in row.items()} for space, row in moved.items()}
 
 
-def show_tradeoff(x, inversions, edited, psnr, works):
+def show_tradeoff(x, inversions, edited, psnr, works, captions=None):
     """Figure 3: a row for each space with its inversion, its edits and whether they work, and the PSNR over the set as bars.
 
     x (1, 3, R, R); inversions: space -> images of which the first is drawn; edited: space -> edit -> images;
-    psnr: space -> dB; works: space -> edit -> bool.
+    psnr: space -> dB; works: space -> edit -> bool; captions: edit -> what is printed over it, where that is not its name.
     """
     names, count, wide = list(next(iter(edited.values()))), len(inversions), 1.15
     with plt.rc_context(figures.STYLE):
@@ -44,7 +44,7 @@ def show_tradeoff(x, inversions, edited, psnr, works):
                 figures.bare(axis)
                 axis.imshow(to_uint8(image[0].cpu()).numpy())
                 if r == 0:
-                    axis.set_title(name.replace("_", " "), pad=3)
+                    axis.set_title((captions or {}).get(name, name).replace("_", " "), pad=3)
                 if c == 0:
                     axis.set_ylabel(space, **tag(space), labelpad=6)
                 if name in names:
@@ -53,7 +53,7 @@ def show_tradeoff(x, inversions, edited, psnr, works):
         colours = [figures.SPACE_COLOURS[space] for space in psnr]
         bars = axis.barh(range(count), psnr.values(), 0.5, color=colours, edgecolor="0.3", linewidth=0.4)
         axis.bar_label(bars, fmt="%.1f", padding=2, fontsize=7)
-        axis.set(ylim=(count - 0.5, -0.5), xlim=(min(psnr.values()) - 3, max(psnr.values()) + 2), title="PSNR (dB)")
+        axis.set(ylim=(count - 0.5, -0.5), xlim=(0, 1.25 * max(psnr.values())), title="PSNR (dB)")
         axis.set_yticks(range(count), list(psnr))
     return figure
 
@@ -191,14 +191,15 @@ def error_maps(metric, images, x, batch=16) -> Tensor:
 
 def show_predictor_use(x, inversions, measured, found, means, spaces):
     """Figure 2, of the first image: a row for each space with its inversion, the measured error, the predicted one and its
-    means over segments, all errors on one scale; on the right the segments and the layer map that comes of them."""
+    means over segments, all errors on one scale, with its bar; on the right the segments and the layer map that comes of them."""
     chosen, every = list(inversions), figures.names_of(spaces)
     highest = max(float(measured[name][0].max()) for name in chosen)
     with plt.rc_context(figures.STYLE):
         cell, count = figures.CELL, len(chosen)
-        figure = plt.figure(figsize=(cell * 6.2, cell * count + 0.35), layout="constrained")
+        figure = plt.figure(figsize=(cell * 6.6, cell * count + 0.35), layout="constrained")
         figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0)
         cells = figure.add_gridspec(count, 7, width_ratios=[1, 1, 1, 0.1, 1, 1, 1])
+        beside = []
         titles = {0: "image $x$", 1: "inversion", 2: "error $e_l$", 4: "$S_l(x)$", 5: "mean of segment"}
         for r, name in enumerate(chosen):
             place = every.index(name)
@@ -208,13 +209,16 @@ def show_predictor_use(x, inversions, measured, found, means, spaces):
                 axis = figure.add_subplot(cells[r, c])
                 figures.bare(axis)
                 if c in errors:
-                    axis.imshow(errors[c].cpu().numpy(), cmap=figures.ERROR_COLOURS, vmin=0, vmax=highest)
+                    drawn = axis.imshow(errors[c].cpu().numpy(), cmap=figures.ERROR_COLOURS, vmin=0, vmax=highest)
                 else:
                     axis.imshow(to_uint8(pictures[c].cpu()).numpy())
                 if r == 0:
                     axis.set_title(titles[c], pad=3)
                 if c == 0:
                     axis.set_ylabel(name, **tag(name), labelpad=6)
+                if c == 5:
+                    beside.append(axis)
+        figure.colorbar(drawn, ax=beside, label="error", aspect=20 * count, pad=0.03)
         segments = found["segments"][:1]
         colours = figures.segment_colours(int(segments.max()) + 1)
         for r, picture in enumerate((figures.colour_map(segments.clamp_min(0), colours),

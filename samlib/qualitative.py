@@ -34,7 +34,7 @@ def with_edits(domain, inversion, directions: list[str], segments: Tensor | None
     """What `show` draws: the images of each edit at the domain's own strength, and where each is `permitted`, as measured."""
     left = left_in(domain, regressor_of(domain), directions, max(len(inversion.images), 2), seed)
     allowed = {name: permitted(domain, inversion.layer_map, name, segments, works) for name, works in works_in(left).items()}
-    return edited(domain, inversion, {name: domain.range_of(name)[1] for name in directions}), allowed
+    return edited(domain, inversion, {name: domain.meant(name) for name in directions}), allowed
 
 
 def changes(inversion, edits: dict[str, Tensor], allowed: dict[str, Tensor]) -> dict[str, float]:
@@ -54,7 +54,7 @@ def show_several(results, rows=None):
     for domain, inversion, edits, allowed in results:
         drawn = figures.layer_map_image(inversion.layer_map, domain.spaces)
         columns = torch.stack([inversion.inputs.cpu(), drawn, inversion.images.cpu(), *(x.cpu() for x in edits.values())], 1)
-        titles += [["input", "layer map", "inversion", *edits]] + [[]] * (len(columns) - 1)
+        titles += [["input", "layer map", "inversion", *map(domain.caption, edits)]] + [[]] * (len(columns) - 1)
         for c, name in enumerate(edits):
             for r in range(len(columns)):
                 if allowed is not None and not allowed[name][r]:

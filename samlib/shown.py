@@ -1,6 +1,7 @@
 """What a notebook of the paper shows where its parameters leave it open: which domains, and of each its edits and object.
 
-So a notebook names no category: `edits = 2` are two edits of whatever domain it runs on.
+So a notebook names no category: `edits = 2` are two edits of whatever domain it runs on. But for the one image of many that a figure
+draws, which its full profile picks for each category (`place`).
 """
 
 from dataclasses import replace
@@ -23,6 +24,13 @@ def subjects(name: str = "", device=None) -> dict[str, Domain]:
 def judged_by(domain: Domain, metric: str = "") -> Domain:
     """The domain with another perceptual metric, one of `perceptual.METRICS`; "": as it is."""
     return replace(domain, metric=Metric(metric).to(domain.device)) if metric else domain
+
+
+def place(drawn: dict[str, int], name: str, count: int) -> slice:
+    """Which of `count` images a figure draws, as a slice of one: that which `drawn` names for this domain, the first if it names none,
+    or names one that a smaller run has not."""
+    chosen = drawn.get(name, 0)
+    return slice(chosen, chosen + 1) if 0 <= chosen < count else slice(0, 1)
 
 
 def edits(domain, wanted: int | list[str], late: bool = False, seed: int = 0, layer_map=None, segments=None) -> list[str]:

@@ -355,7 +355,7 @@ def test_the_paths_of_demo_are_those_of_the_caller(capsys, photo, tiny_folder, t
         assert code == 2 and len(errors) == 1 and words in errors[0]
 
 
-@pytest.mark.parametrize("pair", [[2, -1], [1, 1], [0, 1e40]])
+@pytest.mark.parametrize("pair", [[2, -1], [1, 1], [0, 1e40], [-2, 2, 3], [-2, 2, 1, 1]])
 def test_strengths_that_are_no_range_are_refused(pair, capsys, tiny_folder, photo, tmp_path):
     """A slider between them could not be made, and the least strength would be the greatest."""
     folder = shutil.copytree(tiny_folder, tmp_path / "own")

@@ -2,6 +2,7 @@ import hashlib
 import json
 import re
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -192,6 +193,10 @@ def test_edits_start_at_the_inversion_and_add_up(tiny, images):
 
 def test_ranges_of_directions_come_from_the_domain(tiny):
     assert tiny.range_of("size") == (-1, 2) and tiny.range_of("trees") == (-3, 3)
+    fewer = replace(tiny, strengths={"size": [-1, 2], "trees": [-2, 2, -2]})
+    assert fewer.range_of("trees") == (-2, 2) and fewer.meant("trees") == -2
+    assert fewer.meant("size") == 2 and fewer.meant("colour") == 3
+    assert fewer.caption("trees") == "trees -2" and fewer.caption("size") == "size"
 
 
 def test_directions_come_in_the_order_of_the_description(tiny, tiny_folder, tmp_path):

@@ -52,7 +52,8 @@ def test_the_tradeoff_has_a_row_a_space(inversion):
     x = inversion.images
     edited = {space: {"size": x, "red": x} for space in ("W+", "F4")}
     works = {"W+": {"size": True, "red": True}, "F4": {"size": False, "red": True}}
-    figure = paper_figures.show_tradeoff(x, dict.fromkeys(edited, x), edited, {"W+": 15.0, "F4": 18.0}, works)
+    figure = paper_figures.show_tradeoff(x, dict.fromkeys(edited, x), edited, {"W+": 15.0, "F4": 18.0}, works, {"size": "size -2"})
+    assert [axis.get_title() for axis in figure.axes[:4]] == ["input", "inversion", "size -2", "red"]
     assert len(figure.axes) == 2 * 4 + 1 and [bar.get_width() for bar in figure.axes[-1].patches] == [15.0, 18.0]
 
 
@@ -88,4 +89,6 @@ def test_the_use_of_s_is_drawn_space_by_space(tiny, inversion):
     found = tiny.predict(x)
     errors = {"W+": torch.rand(1, 64, 64), "F6": torch.rand(1, 64, 64)}
     figure = paper_figures.show_predictor_use(x, dict.fromkeys(errors, x), errors, found, found["error_maps"], tiny.spaces)
-    assert len(figure.axes) == 2 * 5 + 2 and figure.axes[5].get_ylabel() == "F6"
+    assert len(figure.axes) == 2 * 5 + 1 + 2 and figure.axes[5].get_ylabel() == "F6"
+    bar = figure.axes[2 * 5]
+    assert bar.get_ylabel() == "error" and bar.get_ylim() == (0, max(float(error.max()) for error in errors.values()))

@@ -184,6 +184,13 @@ def test_people_who_were_not_asked_prefer_nothing(folders):
     assert row_of(results.rows(folders[0]), claim("People prefer")).agrees is None
 
 
+def test_how_real_edits_are_is_read_beside_how_real_the_inversions_were(folders):
+    measured = {"sam": {"kid": 0.02, "kid_before": 0.01}, "w+": {"kid": 0.05, "kid_before": 0.04}}
+    record(folders[0], "table2", {"people": [], "measured": measured}, profile="full")
+    row = row_of(results.rows(folders[0]), claim("No people, but measured on such pairs: SAM's edited images are the most real"))
+    assert row.agrees and row.ours.startswith("KID of the edited images: sam 0.0200, w+ 0.0500 (before the edit sam 0.0100, w+ 0.0400)")
+
+
 def test_a_file_that_is_no_json_is_named(folders):
     folders[0].mkdir()
     (folders[0] / "fig03-cars.json").write_text("{")

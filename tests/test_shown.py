@@ -85,3 +85,9 @@ def test_no_notebook_of_the_paper_names_what_one_category_has(path):
     cells = ["".join(cell["source"]) for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code"]
     words = {name for category in published.CATEGORIES for name in (*EDITS[category], *scenes.SEGMENTS[category])} - {"head"}  # S has heads
     assert not {text for cell in cells for text in re.findall(r'"(\w+)"', cell)} & words
+
+
+def test_a_figure_draws_the_image_that_is_named_for_its_domain():
+    drawn = {"cars": 2}
+    assert shown.place(drawn, "cars", 3) == slice(2, 3) and shown.place(drawn, "cats", 3) == slice(0, 1)
+    assert shown.place(drawn, "cars", 2) == slice(0, 1)  # a smaller run has no third
