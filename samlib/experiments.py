@@ -80,8 +80,8 @@ def inverted(domain, images, method="sam", *, batch=None, compute=True, holes=Fa
 
     Images are made `batch` at a time (None: as many as suit the device), on a GPU in 16 bits and, where there are enough of them,
     compiled. They are written one by one under a temporary name first: killed anywhere and called again, the result is the
-    same. A batch that fails is noted with its traceback in `kept.failures()`, the others go on, and in the end one RuntimeError
-    says how many are missing.
+    same. A batch for which the GPU has no memory is made in halves. One that fails is noted with its traceback in
+    `kept.failures()`, the others go on, and in the end one RuntimeError says how many are missing.
     options  those of Domain.invert, but precision and compiled; what has the images first, such as layer_map (N, R, R), is cut up
              with them.
     compute  False only reads. holes=True gives what there is, in order, without the missing (`missing` says which). brief=True leaves
@@ -91,7 +91,9 @@ def inverted(domain, images, method="sam", *, batch=None, compute=True, holes=Fa
     steps = domain.steps if options.get("steps") is None else options["steps"]
     todo = [i for i, key in enumerate(keys) if not kept.file_of(key).is_file()] if compute else []
     pays = domain.device.type == "cuda" and len(todo) * methods.steps_in_all(method, steps) >= COMPILE_FROM
-    for part in _batches(todo, batch):
+    parts = _batches(todo, batch)
+    while parts:
+        part = parts.pop(0)
         try:
             call = {**kept.rows(options, part, len(images)), "progress": progress, "precision": kept.precision_of(domain),
                     "compiled": pays and len(part) == batch}
@@ -107,9 +109,10 @@ def inverted(domain, images, method="sam", *, batch=None, compute=True, holes=Fa
             for place, one in zip(part, found.to("cpu")):
                 kept.write(keys[place], one, {"method": method, "domain": domain.name, "seconds": seconds})
         except Exception as error:
-            with open(kept.failures(), "a") as file:
-                row = {"domain": domain.name, "method": method, "keys": [keys[i] for i in part], "error": repr(error)}
-                file.write(json.dumps({**row, "traceback": traceback.format_exc()}) + "\n")
+            if isinstance(error, torch.cuda.OutOfMemoryError) and len(part) > 1:  # another process has taken what was free
+                parts[:0] = _batches(part, (len(part) + 1) // 2)
+            else:
+                _note_failure(domain=domain.name, method=method, keys=[keys[i] for i in part], error=repr(error))
     there = [i for i, key in enumerate(keys) if kept.file_of(key).is_file()]
     if not there or (len(there) < len(keys) and not holes):
         raise RuntimeError(f"{len(keys) - len(there)} of {len(keys)} inversions by {method} are missing in {kept.folder()}"
@@ -202,6 +205,12 @@ def _batch_of(domain) -> int:
 
 def _batches(indices, size):
     return [indices[i:i + size] for i in range(0, len(indices), size)]
+
+
+def _note_failure(**row):
+    """A line in `kept.failures()`, with the traceback of the error at hand."""
+    with open(kept.failures(), "a") as file:
+        file.write(json.dumps({**row, "traceback": traceback.format_exc()}) + "\n")
 
 
 def _last_failure():

@@ -13,12 +13,13 @@ from samlib.published import CATEGORIES
 from samlib.training.edits import CONCERNED
 
 
-def subjects(name: str = "", device=None) -> dict[str, Domain]:
-    """name -> Domain: the one that is named, or with "" every built-in category whose weights are here, in the paper's order."""
+def subjects(name: str = "", device=None, metric: str = "") -> dict[str, Domain]:
+    """name -> Domain, `judged_by` the metric: the one that is named, or with "" every built-in category whose weights are here, in the
+    paper's order."""
     names = [name] if name else [one for one in CATEGORIES if one in domains() and one in scenes.FACTORS]
     if not names:
         raise ValueError(f"no weights of {', '.join(CATEGORIES)} in data/: train one, or name another domain")
-    return {one: load(one, device) for one in names}
+    return {one: judged_by(load(one, device), metric) for one in names}
 
 
 def judged_by(domain: Domain, metric: str = "") -> Domain:

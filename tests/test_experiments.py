@@ -284,6 +284,26 @@ def test_a_hole_is_refused_unless_it_is_asked_for(tiny, images, monkeypatch):
     assert len(rows) == 2 and "1 / 0" in rows[0]["traceback"]
 
 
+def test_a_batch_that_the_gpu_cannot_hold_is_made_in_halves(tiny, images, monkeypatch):
+    """Other processes on it may take what was free when the batch was chosen."""
+    tried, invert = [], type(tiny).invert
+
+    def tight(self, x, *arguments, **options):
+        tried.append(len(x))
+        if len(x) > room:
+            raise torch.cuda.OutOfMemoryError("no room")
+        return invert(self, x, *arguments, **options)
+
+    monkeypatch.setattr(type(tiny), "invert", tight)
+    room = 1
+    found = experiments.inverted(tiny, images, "w+", batch=3, steps=2)
+    assert tried == [3, 2, 1, 1, 1] and len(found) == 3 and not kept.failures().is_file()
+    room = 0
+    with pytest.raises(RuntimeError, match="3 of 3 inversions by w are missing.*no room"):
+        experiments.inverted(tiny, images, "w", batch=3, steps=2)
+    assert len(kept.failures().read_text().splitlines()) == 3
+
+
 def test_inversions_that_use_other_spaces_make_one_batch(tiny, images):
     layer_map = torch.stack([torch.full((64, 64), i) for i in range(3)])
     found = experiments.inverted(tiny, images, layer_map=layer_map, steps=1, batch=1)

@@ -6,7 +6,7 @@ import re
 import pytest
 import torch
 
-from samlib import edit_measures, paths, published, scenes, shown
+from samlib import edit_measures, notebooks, paths, published, scenes, shown
 from samlib.training.edits import CONCERNED, EDITS
 from samlib.training.factors import FactorRegressor
 
@@ -85,6 +85,20 @@ def test_no_notebook_of_the_paper_names_what_one_category_has(path):
     cells = ["".join(cell["source"]) for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code"]
     words = {name for category in published.CATEGORIES for name in (*EDITS[category], *scenes.SEGMENTS[category])} - {"head"}  # S has heads
     assert not {text for cell in cells for text in re.findall(r'"(\w+)"', cell)} & words
+
+
+@pytest.mark.parametrize("path", PAPER, ids=lambda path: path.stem)
+def test_every_notebook_that_inverts_has_the_common_parameters(path):
+    cells = ["".join(cell["source"]) for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code"]
+    inverts = any(f"experiments.{call}(" in cell for cell in cells for call in ("inverted", "measured"))
+    common = {"domain", "profile", "seed"} | ({"kind", "first", "steps"} if inverts else set())
+    assert common <= set(notebooks.literals_of(path))
+    assert not inverts or {"metric", "metrics"} & set(notebooks.literals_of(path))
+
+
+def test_subjects_are_judged_by_the_metric_that_is_asked_for():
+    assert shown.subjects("cars", "cpu", "st-lpips-alex")["cars"].metric.name == "st-lpips-alex"
+    assert shown.subjects("cars", "cpu")["cars"].metric.name == "st-lpips-vgg"
 
 
 def test_a_figure_draws_the_image_that_is_named_for_its_domain():
