@@ -11,7 +11,7 @@ from ..inversion import joined
 from ..metrics import psnr
 from ..scenes import render
 from ..scenes.classes import CLASSES
-from .category import TEST_SEED, save_grid, write_json
+from .category import TEST_SEED, write_json
 from .factors import FactorRegressor
 from .loop import as_float
 
@@ -94,6 +94,9 @@ def in_shares(found: dict[str, torch.Tensor]) -> dict[str, float]:
     return {name: float(x.double().mean()) for name, x in found.items()} | {"images": len(found["changed"])}
 
 
+ROWS = {"z+": "Z+", "F2": "F2", "F4": "F4", "sam": "SAM", "sam-F2": "SAM, Z+ and F2"}  # of `inverted`, as its grid prints them
+
+
 def evaluate_stage(classes, out, profile, device):
     """evaluation.json and grids: generated-rendered.jpg; inversions.png, rows: a challenging scene of each class, then `inverted` of it."""
     from .biggan_domain import scenes_of  # which lists this stage
@@ -117,7 +120,8 @@ def evaluate_stage(classes, out, profile, device):
     measured["sam-F2_over_z+"] = measured["sam-F2"]["psnr"] - measured["z+"]["psnr"]
     measured["shares"] = dict(zip([space.name for space in domain.spaces], shares(found["sam"].layer_map, len(domain.spaces))))
     each = slice(None, None, profile["test"])
-    save_grid(torch.cat([hard[each], *(inversion.images[each] for inversion in found.values())]), out / "inversions.png", len(classes))
+    rows = {"input": hard[each], **{ROWS[name]: inversion.images[each] for name, inversion in found.items()}}
+    figures.save(figures.grid([row.cpu() for row in rows.values()], list(classes), [*rows]), out / "inversions.png")
     write_json(out / "evaluation.json", measured)
 
 
