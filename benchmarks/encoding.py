@@ -1,7 +1,7 @@
-"""How long one image takes to encode: python benchmarks/encoding.py [--domain cars] [--threads 2] [--repeats 5]
+"""How long an image takes to encode: python benchmarks/encoding.py [--domain cars] [--images 1] [--threads 2] [--repeats 5]
 
-Encoders that the domain does not have yet run with random weights, which takes as long. Wall and processor time, each the
-least of the repeats, which other work on the machine disturbs least.
+Encoders that the domain does not have yet run with random weights, which takes as long. Wall and processor time of an image, its
+share of --images at once, each the least of the repeats, which other work on the machine disturbs least.
 """
 
 import argparse
@@ -11,6 +11,7 @@ import torch
 
 import samlib
 from samlib import encode, scenes
+from samlib.arguments import positive
 from samlib.domains import pick_device
 from samlib.scenes import FACTORS
 
@@ -30,6 +31,7 @@ def least(run, repeats, device):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--domain", default="cars", choices=[*FACTORS])
+    parser.add_argument("--images", type=positive, default=1, help="at once")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--device", default="cpu")
@@ -43,16 +45,18 @@ def main():
             domain.encoders[name] = kind.of(domain.generator, *extra).eval().requires_grad_(False).to(domain.device)
             random.append(name)
     size = domain.generator.resolution
-    x = scenes.render(domain.name, seed=0, indices=[0], size=size, challenging=True).images.to(domain.device)
-    every = torch.arange(size, device=domain.device).mul(len(domain.spaces)).div(size, rounding_mode="floor").expand(1, size, size)
-    rows = {"predicted maps": lambda: domain.predict(x),
+    x = scenes.render(domain.name, seed=0, indices=range(options.images), size=size, challenging=True).images.to(domain.device)
+    every = torch.arange(size, device=domain.device).mul(len(domain.spaces)).div(size, rounding_mode="floor").expand(len(x), size, size)
+    rows = {"S": lambda: domain.predictor(x), "segmenter, not tidied": lambda: domain.segmenter.segmenter(x),
+            "segmenter": lambda: domain.segmenter(x), "layer maps": lambda: domain.predict(x),
             "sam-encoder, a map of all spaces": lambda: domain.invert(x, "sam-encoder", layer_map=every)}
     rows |= {name: lambda name=name: domain.invert(x, name) for name in encode.ENCODERS}
-    print(f"{options.domain}, {size} px, {options.threads} threads, {domain.device}; random weights: {', '.join(random) or 'none'}")
+    print(f"{options.domain}, {size} px, {len(x)} images, {options.threads} threads, {domain.device}; "
+          f"random weights: {', '.join(random) or 'none'}")
     for name, run in rows.items():
         wall, processor = least(run, options.repeats, domain.device)
-        print(f"{name:32} {wall:6.2f} s   (processor {processor:6.2f} s)", flush=True)
+        print(f"{name:32} {1e3 * wall / len(x):7.1f} ms   (processor {1e3 * processor / len(x):7.1f} ms)", flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    torch.inference_mode()(main)()

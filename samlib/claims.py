@@ -98,7 +98,8 @@ CLAIMS = [
     Claim("Figure 7", "SAM's encoder is closer than the other encoders.", "fig07", figures.runtime_encoders),
     Claim("Figure 7", "SAM's encoder takes no longer than the other encoders.", "fig07", figures.encoders_take,
           why=dict.fromkeys(EACH, "its pass needs the layer map first, so the predictor and the segmenter, and then an encoder for each "
-                            "space; what each of these takes was not measured apart")),
+                            "space. Most of it is likely the tidying of segments, on the processor: 4.3 ms an image on one core of "
+                            "another machine, and since in threads (cars.md), which was not measured on a GPU")),
     Claim("Figure 8", "SAM's inversion is closer than those of W+ and PTI.", "fig08", figures.closest),
     Claim("Figure 8", "SAM's edits change less of what they are not about, in proportion to how far they go.", "fig08",
           figures.keeps_the_rest),

@@ -244,6 +244,7 @@ def section(row: dict, folder: Path, out: Path, kept: bool) -> str:
     shown = picture if (folder / f"{row['stem']}.png").is_file() else table_of(row["numbers"])
     settings = html.escape(", ".join(f"{key}={value}" for key, value in row["parameters"].items()))
     how = f"{row.get('seconds')} s on {html.escape(str(row.get('device')))}, less what was on disk already"
+    how += "; " + html.escape(row["note"]) if row.get("note") else ""
     return (f"<section><h2>{html.escape(heading)}{f' ({html.escape(about)})' if about else ''}</h2>{shown}<p>{' · '.join(links)}</p>"
             f"<details><summary>how</summary>{settings}; {how}</details></section>")
 

@@ -3,6 +3,7 @@
 `.classes` holds the names of the ids where they have any, and is None where a segment is only a region.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 
 import numpy as np
@@ -209,10 +210,11 @@ def named(name: str, device=None):
 
 
 def each(function, segments: Tensor) -> Tensor:
-    """Apply a function of one (H, W) array to every map of (N, H, W), long."""
+    """Apply a function of one (H, W) array to every map of (N, H, W), long; in threads: scikit-image and SciPy leave Python to others."""
     if segments.ndim != 3 or segments.is_floating_point():
         raise ValueError(f"segments are {segments.dtype} of shape {tuple(segments.shape)}; wanted integers (N, H, W)")
-    done = np.stack([function(one) for one in segments.cpu().numpy()])
+    with ThreadPoolExecutor() as pool:
+        done = np.stack([*pool.map(function, segments.cpu().numpy())])
     return torch.from_numpy(done).long().to(segments.device)
 
 

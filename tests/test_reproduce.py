@@ -98,7 +98,8 @@ def test_what_decides_a_result_decides_whether_it_is_made_again(folder):
 
 def test_numbers_are_listed_and_figures_shown(tmp_path):
     numbers, parameters = {"psnr": {"W+": 16.0, "F4": [1, 2]}, "note": "x"}, {"domain": "cars", "seed": 4, "odd": "<b>"}
-    experiments.record("fig03", numbers, parameters, folder=tmp_path)
+    made = experiments.record("fig03", numbers, parameters, folder=tmp_path)
+    made.write_text(json.dumps(json.loads(made.read_text()) | {"note": "drawn apart, <i>by hand</i>"}))
     (tmp_path / "other.json").write_text("[1]")
     (tmp_path / "fig03-cars.png").touch()
     rows = list(csv.DictReader(open(reproduce.write_index(tmp_path))))
@@ -109,6 +110,7 @@ def test_numbers_are_listed_and_figures_shown(tmp_path):
     (tmp_path / "out" / "fig03_tradeoff" / "fig03_tradeoff.ipynb").touch()
     page = reproduce.write_gallery(tmp_path, tmp_path / "out").read_text()
     assert 'src="fig03-cars.png"' in page and "out/fig03_tradeoff/fig03_tradeoff.ipynb" in page and "<b>" not in page
+    assert "drawn apart, &lt;i&gt;by hand" in page
 
 
 def test_the_gallery_that_is_kept_leads_to_what_is_kept_with_it(tmp_path, monkeypatch):
