@@ -89,7 +89,7 @@ class Domain:
         return methods.names(self.spaces)
 
     def invert(self, images, method="sam", *, tau=None, steps=None, layer_map=None, start=None, valid=None, classes=None,
-               seed=0, progress=True, callback=None, precision=None, compiled=False):
+               seed=0, progress=True, callback=None, precision=None, compiled=False, tuning_l2=None):
         """Invert images (N, 3, H, W) in [-1, 1] -> Inversion of n images, each with its own masks.
 
         Images that are no squares are padded to one by repeating their border, those of another size resized. The padding,
@@ -105,6 +105,7 @@ class Domain:
         classes    of a BigGAN: names or ids, one or for each image; None: what its classifier says.
         callback   called as callback(step, images) now and then, for a preview. Ctrl-C ends early with what there is.
         precision, compiled  of `optimize`: what pays on a GPU, for many images. Encoders do without.
+        tuning_l2  of "pti": the weight of l2 in its tuning; None: 1, as published (`baselines.pti`).
         """
         if method not in self.methods:
             raise ValueError(f"no method {method!r}; there are {', '.join(self.methods)}")
@@ -112,6 +113,8 @@ class Domain:
             space = method if method in {one.name for one in self.spaces} else self.spaces[0].name
             raise ValueError(f"{method} inverts in {space} alone; leave layer_map out, or choose "
                              + " or ".join(name for name in methods.BY_TAU if name in self.methods))
+        if tuning_l2 is not None and method != "pti":
+            raise ValueError(f"tuning_l2 is a weight of pti, and {method} tunes nothing; leave it out")
         steps, tau = _whole(self.steps if steps is None else steps), self.tau_of(method) if tau is None else _threshold(tau)
         check(images)
         generator = self._generator_of(classes, start)
@@ -137,6 +140,7 @@ class Domain:
                    "delta_learning_rate": self.delta_learning_rate, **methods.options(method, self.weights)}
         start = methods.STARTS.get(method, self.start) if start is None else start
         options |= self.begin_at(start, images, record["layer_map"], masks, valid)
+        options |= {} if tuning_l2 is None else {"tuning_l2": float(tuning_l2)}
         run = pti if method == "pti" else optimize
         inversion = run(generator, images, masks, self.metric, steps=steps, seed=seed, valid=valid, progress=progress,
                         callback=callback, precision=precision, compiled=compiled, **options)

@@ -191,6 +191,14 @@ def test_edits_start_at_the_inversion_and_add_up(tiny, images):
     assert torch.allclose(both, tiny.edit(inversion, {"sum": 1.0}), atol=1e-5)
 
 
+def test_the_weight_of_l2_in_pti_s_tuning_is_an_option_of_pti_alone(tiny, images):
+    one, five = (tiny.invert(images, "pti", steps=9, tuning_l2=weight, progress=False) for weight in (None, 5.0))
+    assert torch.equal(one.w_plus, five.w_plus)  # the pivot knows nothing of it
+    assert five.losses["l2"][-1].mean() < one.losses["l2"][-1].mean()
+    with pytest.raises(ValueError, match="tuning_l2 is a weight of pti, and w. tunes nothing"):
+        tiny.invert(images, "w+", tuning_l2=5.0)
+
+
 def test_ranges_of_directions_come_from_the_domain(tiny):
     assert tiny.range_of("size") == (-1, 2) and tiny.range_of("trees") == (-3, 3)
     fewer = replace(tiny, strengths={"size": [-1, 2], "trees": [-2, 2, -2]})
