@@ -36,6 +36,7 @@ from samlib.segmenters import SceneSegmenter, Tidy, named
 
 WORKS = 0.5  # share of an edit that a space has to leave for the edit to work there
 
+
 @dataclass
 class Domain:
     """All parts of one category; `load` reads them from files, and any can be put in by hand.
@@ -140,7 +141,8 @@ class Domain:
                    "delta_learning_rate": self.delta_learning_rate, **methods.options(method, self.weights)}
         start = methods.STARTS.get(method, self.start) if start is None else start
         options |= self.begin_at(start, images, record["layer_map"], masks, valid)
-        options |= {} if tuning_l2 is None else {"tuning_l2": float(tuning_l2)}
+        if tuning_l2 is not None:
+            options["tuning_l2"] = tuning_l2
         run = pti if method == "pti" else optimize
         inversion = run(generator, images, masks, self.metric, steps=steps, seed=seed, valid=valid, progress=progress,
                         callback=callback, precision=precision, compiled=compiled, **options)

@@ -18,6 +18,7 @@ from .unpickle import Machine, Name, Record
 
 LEGACY = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # the number that opens a file of torch.save before zip archives
 MAX_INDEX = 1 << 20  # bytes of a zip archive's table of contents
+NO_TABLE = "damaged, or cut short (a zip archive without a table of contents)"
 
 STORAGES = {
     f"torch.{kind}Storage": Dtype(code, "<").numpy()
@@ -148,7 +149,12 @@ def read_legacy(data, names, steps: int | None = None):
 
 
 class _Index(io.FileIO):
-    """A file from which zipfile can read a table of contents, but not a huge one."""
+    """A file from which zipfile can read a table of contents, but not a huge one, nor one that begins before the file."""
+
+    def seek(self, offset, whence=io.SEEK_SET):
+        if whence == io.SEEK_SET and offset < 0:  # older versions of zipfile do not look before they ask
+            raise CheckpointError(NO_TABLE)
+        return super().seek(offset, whence)
 
     def read(self, size=-1):
         data = super().read(MAX_INDEX if size is None or size < 0 else min(size, MAX_INDEX))
@@ -162,12 +168,9 @@ def read_zip(path, data: memoryview):
     try:
         with _Index(path) as file, zipfile.ZipFile(file) as archive:
             entries = {entry.filename.partition("/")[2]: entry for entry in archive.infolist()}
-    except CheckpointError:
-        raise
-    # What zipfile says of bytes at random: of a version or flag it does not know NotImplementedError, of a name that is no text
-    # ValueError, of an offset before the file's beginning OSError, of one that no file has OverflowError.
-    except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError, OverflowError):
-        raise CheckpointError("damaged, or cut short (a zip archive without a table of contents)") from None
+    # NotImplementedError: an entry of a later version than zipfile knows; UnicodeDecodeError: a name that is no text
+    except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError):
+        raise CheckpointError(NO_TABLE) from None
     if "data.pkl" not in entries:
         raise CheckpointError("a zip archive, but not one that torch.save wrote")
     if "byteorder" in entries and bytes(_entry(data, entries["byteorder"])) != b"little":

@@ -13,7 +13,7 @@ import pytest
 import torch
 from reference import file as reference_file
 
-from samlib import standin
+from samlib import standin, torch_files
 from samlib.checkpoints import CheckpointError, load_generator, load_tensors, save_generator, save_tensors
 from samlib.stylegan2 import Generator
 
@@ -300,3 +300,33 @@ def test_memory_stays_within_the_file(tmp_path):
     command = [sys.executable, "-c", textwrap.dedent(script), tmp_path]
     done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[1])
     assert done.returncode == 0, done.stderr
+
+
+def damaged_archive(kind):
+    """A small archive with one thing wrong in its table of contents."""
+    whole = bytearray(hostile_files.archive(b"N"))
+    entry, end = whole.index(b"PK\1\2"), whole.index(b"PK\5\6")
+    if kind == "later version":
+        whole[entry + 6] = 99
+    elif kind == "name that is no text":
+        whole[entry + 9] |= 8  # says that names are UTF-8
+        whole[entry + 46] = 0xFF
+    else:  # a table longer than the file
+        whole[end + 12 : end + 16] = (1 << 31).to_bytes(4, "little")
+    return bytes(whole)
+
+
+@pytest.mark.parametrize("kind", ["later version", "name that is no text", "table before the file"])
+def test_an_archive_with_a_damaged_table_is_refused_in_one_line(kind, tmp_path):
+    file = tmp_path / "network.pt"
+    file.write_bytes(damaged_archive(kind))
+    with pytest.raises(CheckpointError, match="damaged, or cut short"):
+        torch_files.read_zip(file, memoryview(file.read_bytes()))
+
+
+@pytest.mark.parametrize("offset", [-1, -(1 << 70)])
+def test_nothing_before_an_archive_is_looked_for(offset, tmp_path):
+    """Versions of zipfile that do not look first ask for it where the table is said to be longer than the file."""
+    (tmp_path / "network.pt").write_bytes(hostile_files.archive(b"N"))
+    with torch_files._Index(tmp_path / "network.pt") as file, pytest.raises(CheckpointError, match="damaged"):
+        file.seek(offset)
