@@ -1,12 +1,14 @@
 """How far an edit goes by where w+ is: drawn, put together from rows of different codes, inverted, and pulled towards the mean w.
 
-    python benchmarks/editability.py cars red blue --images 4 --steps 80 --spread 1e-4,1e-3
+    python benchmarks/editability.py cars red blue --images 4 --steps 80 --spread 1e-4,1e-3 --rate 0.05,0.2
 
-Prints, for challenging scenes inverted in W+ and by SAM at each weight of the second term of Eq. 6, PSNR and LPIPS, how far rows of w+ are
-from the mean w, and of each direction at a strength of 2 how far it goes, as a regressor reads it: 1 is as far as it promises.
+Prints, for challenging scenes inverted in W+ and by SAM at each weight of the second term of Eq. 6 and each rate of w, PSNR and LPIPS,
+how far rows of w+ are from the mean w, and of each direction at a strength of 2 how far it goes, as a regressor reads it: 1 is as far as
+it promises.
 """
 
 import argparse
+import itertools
 from dataclasses import replace
 
 import torch
@@ -40,7 +42,8 @@ def main():
     parser.add_argument("directions", nargs="+")
     parser.add_argument("--images", type=positive, default=4)
     parser.add_argument("--steps", type=positive, default=80)
-    parser.add_argument("--spread", type=lambda text: [float(weight) for weight in text.split(",")], help="weights; default: the domain's")
+    for option, of in (("--spread", "weights"), ("--rate", "learning rates of w")):
+        parser.add_argument(option, type=lambda text: [float(value) for value in text.split(",")], help=f"{of}; default: the domain's")
     parser.add_argument("--methods", nargs="+", default=["w+", "sam"])
     parser.add_argument("--device")
     a = parser.parse_args()
@@ -57,16 +60,18 @@ def main():
     for label, codes in (("drawn codes", drawn), ("rows of different drawn codes", mixed)):
         show(f"{label}, {(codes - mean).norm(dim=2).mean():.0f} from the mean", of_codes, codes)
     x = experiments.inputs(domain, "challenging", a.images).images
-    for spread in a.spread or [published.spread]:
+    for spread, rate, method in itertools.product(a.spread or [published.spread], a.rate or [None], a.methods):
         domain.weights = replace(published, spread=spread)
-        for method in a.methods:
-            found = domain.invert(x, method, steps=a.steps, progress=False)
-            close = metrics.closeness(found, domain.metric)
-            print(f"spread {spread:g}, {method}: {close['psnr'].mean():.1f} dB, LPIPS {close['lpips'].mean():.3f}")
-            show("  as inverted", of_inversion, found)
-            for share in (1.0, 0.5):
-                w_plus = mean + share * (found.w_plus - mean)
-                show(f"  its w+ alone, {(w_plus - mean).norm(dim=2).mean():.0f} from the mean", of_codes, w_plus)
+        if rate:
+            domain.learning_rate = domain.sam_learning_rate = rate
+        found = domain.invert(x, method, steps=a.steps, progress=False)
+        close = metrics.closeness(found, domain.metric)
+        print(f"spread {spread:g}, rate {domain.rate_of(method):g}, {method}: {close['psnr'].mean():.1f} dB, "
+              f"LPIPS {close['lpips'].mean():.3f}")
+        show("  as inverted", of_inversion, found)
+        for share in (1.0, 0.5):
+            w_plus = mean + share * (found.w_plus - mean)
+            show(f"  its w+ alone, {(w_plus - mean).norm(dim=2).mean():.0f} from the mean", of_codes, w_plus)
 
 
 if __name__ == "__main__":

@@ -48,6 +48,7 @@ SETTINGS = {
     "encoder_tau": (_number, "a number"),
     "steps": (lambda value: type(value) is int and value > 0, "a whole number above 0"),
     "learning_rate": (_rate, "a number above 0"),
+    "sam_learning_rate": (_rate, "a number above 0"),
     "delta_learning_rate": (_rates, "a number above 0, or {space: number}"),
     "metric": (_text, "a name"),
     "segmenter": (_text, "a name"),

@@ -2,8 +2,8 @@
 
     image -> predicted error per space -> mean per segment -> layer map (tau) -> inversion -> edit -> image
 
-Files of data/<name>/:  domain.json (tau, encoder_tau, metric, steps, learning_rate, delta_learning_rate, start, weights,
-strengths, left, aspect, view), generator.safetensors, predictor.safetensors (S), segmenter.safetensors, directions.safetensors
+Files of data/<name>/:  domain.json (tau, encoder_tau, metric, steps, learning_rate, sam_learning_rate, delta_learning_rate, start,
+weights, strengths, left, aspect, view), generator.safetensors, predictor.safetensors (S), segmenter.safetensors, directions.safetensors
 ((L, D) each).
 Where there is no segmenter.safetensors, domain.json may name one of `segmenters.NAMES` under "segmenter".
 sam-encoder, e4e, restyle-psp, restyle-e4e.safetensors: the encoders, read when first asked for. A BigGAN has a
@@ -47,7 +47,9 @@ class Domain:
     tau         the threshold of Sec. 3.2; encoder_tau: that of SAM's encoder, None: the same. S foretells the errors of an
                 optimization, and one pass leaves larger ones.
     steps       of the optimization; weights: of its objective;
-    learning_rate: of w; delta_learning_rate: of the feature changes, or space name -> rate. The scales of both are the generator's own.
+    learning_rate: of w; sam_learning_rate: of w in "sam", None: the same. Where features may change, too, w+ need not go far, and
+                edits go further from where it is usual. delta_learning_rate: of the feature changes, or space name -> rate. The
+                scales of all are the generator's own.
     start       name of the encoder that the optimization begins at, or several, of which each image begins at what comes closest to
                 it; None: the mean w.
     aspect      (width, height) of what the generator makes inside its square; None: all of it.
@@ -74,6 +76,7 @@ class Domain:
     view: int | None = None
     missing: dict[str, str] = field(default_factory=dict)
     encoder_tau: float | None = None
+    sam_learning_rate: float | None = None
     left: dict[str, dict[str, float]] = field(default_factory=dict)
 
     @property
@@ -137,7 +140,7 @@ class Domain:
             found = encoders.encode(self.encoder(method), self.generator, images, record["layer_map"])
             return replace(found, **record)
         masks = maps.masks(record["layer_map"], self.spaces)
-        options = {"weights": self.weights, "learning_rate": self.learning_rate,
+        options = {"weights": self.weights, "learning_rate": self.rate_of(method),
                    "delta_learning_rate": self.delta_learning_rate, **methods.options(method, self.weights)}
         start = methods.STARTS.get(method, self.start) if start is None else start
         options |= self.begin_at(start, images, record["layer_map"], masks, valid)
@@ -151,6 +154,10 @@ class Domain:
     def tau_of(self, method) -> float:
         """The threshold that `method` has unless told another."""
         return self.encoder_tau if method == "sam-encoder" and self.encoder_tau is not None else self.tau
+
+    def rate_of(self, method) -> float:
+        """The learning rate of w in `method`."""
+        return self.sam_learning_rate if method == "sam" and self.sam_learning_rate is not None else self.learning_rate
 
     @torch.no_grad()
     def predict(self, images, tau=None, valid=None):
@@ -296,7 +303,8 @@ def load(name, device=None):
         or (named(settings["segmenter"], device) if "segmenter" in settings else None),
         {}, strengths, settings.get("tau", 0.225), settings.get("steps", 200), Weights(**settings.get("weights", {})),
         settings.get("learning_rate", 0.05), settings.get("delta_learning_rate", DELTA_RATE), folder, start=settings.get("start"),
-        encoder_tau=settings.get("encoder_tau"), aspect=tuple(settings["aspect"]) if "aspect" in settings else None,
+        encoder_tau=settings.get("encoder_tau"), sam_learning_rate=settings.get("sam_learning_rate"),
+        aspect=tuple(settings["aspect"]) if "aspect" in settings else None,
         view=settings.get("view"))
     found = _load(folder, "directions", domain.add_directions) or []
     domain.left = settings.get("left", {})

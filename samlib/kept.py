@@ -23,7 +23,7 @@ from samlib.segmenters import Later
 CODE = ("baselines", "biggan", "biggan_layers", "classifier", "domains", "encode", "encoder_networks", "features", "images",
         "inversion", "invertibility", "irse", "layer_map", "memory", "methods", "objective", "official", "optimize", "perceptual",
         "precision", "predict", "segmenters", "segmenters_photos", "spaces", "stylegan2")
-SETTINGS = ("name", "tau", "steps", "weights", "learning_rate", "delta_learning_rate", "start", "aspect", "view")
+SETTINGS = ("name", "tau", "steps", "weights", "delta_learning_rate", "start", "aspect", "view")
 UNKEYED = ("batch", "brief", "callback", "compute", "holes", "progress")  # how an inversion is made or read, not what is in it
 WHOLE = ("layer_map", "segments")  # numbers of spaces and of segments
 LARGE = ("images", "error_maps", *WHOLE)
@@ -90,6 +90,7 @@ def keys(domain, images: Tensor, method: str, options: dict) -> list[str]:
     if not by_tau(method, options):
         del options["tau"]
     settings = repr([(name, getattr(domain, name)) for name in SETTINGS if name not in ("tau", "steps")])
+    settings += repr(domain.rate_of(method))
     shared = [settings, method, repr(precision_of(domain)), *parts_of(domain, method, options).values(), *map(code_digest, _code())]
     return [digest(*shared, of_tensor(images[i : i + 1]), of_options(rows(options, [i], len(images)))) for i in range(len(images))]
 

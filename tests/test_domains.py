@@ -103,6 +103,16 @@ def test_the_rate_of_each_space_reaches_the_optimizer(tiny, images):
         assert found.deltas[name][inside].abs().median() == pytest.approx(rate * schedule(0.5), rel=1e-2)
 
 
+def test_sam_has_a_rate_of_w_of_its_own(tiny, images):
+    tiny.learning_rate, tiny.sam_learning_rate, tiny.start = 0.02, 0.005, None
+    for method, rate in (("w+", 0.02), ("sam", 0.005), ("F4", 0.02)):
+        found = tiny.invert(images, method, steps=1, progress=False)
+        moved = (found.w_plus - tiny.generator.w_avg).abs()
+        assert moved.median() == pytest.approx(rate * schedule(0.5), rel=1e-2)
+    tiny.sam_learning_rate = None
+    assert tiny.rate_of("sam") == 0.02
+
+
 def test_what_is_edited_needs_no_layer_map_inputs_or_file_of_more(tiny, images, tmp_path):
     made = tiny.invert(images, layer_map=torch.ones(64, 64).long(), steps=1, progress=False)
     want = tiny.edit(made, {"size": 1.0})
@@ -266,6 +276,7 @@ def test_missing_files_say_which_where_and_how(tiny_folder, tmp_path, images):
         (b'{"steps": 0}', "steps is 0; want a whole number above 0"),
         (b'{"steps": 2.5}', "steps is 2.5"),
         (b'{"learning_rate": "0.1"}', "learning_rate is '0.1'"),
+        (b'{"sam_learning_rate": 0}', "sam_learning_rate is 0; want a number above 0"),
         (b'{"delta_learning_rate": 0}', "delta_learning_rate is 0; want a number above 0, or"),
         (b'{"delta_learning_rate": {"F4": "x"}}', "delta_learning_rate is"),
         (b'{"start": 3}', "start is 3; want the name of an encoder"),

@@ -112,6 +112,10 @@ def test_the_key_changes_with_all_that_decides_the_result(tiny, images):
         setattr(tiny, name, other)
         others.append(key())
         setattr(tiny, name, before)
+    before = key(), key(method="sam")
+    tiny.sam_learning_rate = 0.01
+    assert key() == before[0] and key(method="sam") != before[1]
+    tiny.sam_learning_rate = None
     assert key() == key(steps=tiny.steps, tau=None, progress=True)  # the domain's own, and what changes nothing
     before = key()
     next(tiny.generator.parameters()).data.mul_(1.01)

@@ -197,6 +197,18 @@ def test_the_predictor_learns_maps_of_very_different_size(discs):
         assert model(images).shape == (48, 2, 32, 32)
 
 
+def test_images_and_maps_are_shifted_alike():
+    at = torch.stack(torch.meshgrid(*[torch.linspace(-0.5, 0.5, 64)] * 2, indexing="ij"))[None].repeat(6, 1, 1, 1)  # where a pixel was
+    maps = torch.nn.functional.avg_pool2d(at, 2)
+    moved, small = loop.shift(torch.Generator().manual_seed(0), at, maps)
+    inside = (slice(None), slice(None), slice(16, 48), slice(16, 48))  # away from the mirrored border
+    torch.testing.assert_close(torch.nn.functional.avg_pool2d(moved[inside], 2), small[:, :, 8:24, 8:24], rtol=0, atol=1e-3)
+    zoom = moved[inside].diff(dim=3)[:, 1] * 63  # 1: as large as it was
+    assert zoom.std((1, 2)).max() < 1e-3 and 0.85 <= zoom.min() < 0.95 and 1.0 < zoom.max() <= 1.1
+    middle = moved[:, :, 31:33, 31:33].mean((2, 3))
+    assert middle.abs().max() <= 0.075 * 64 / 63 and len(middle.unique()) == 12  # an amount of its own for each
+
+
 def test_the_predictor_goes_on_from_another_which_stays_as_it_is(discs):
     images, segments, _ = discs
     maps = torch.nn.functional.avg_pool2d(segments[:, None].float(), 2).repeat(1, 2, 1, 1) * 0.2

@@ -76,7 +76,8 @@ class Run:
             layer_map, images = self.layer_map(kind, method), self.scenes(kind)[0]
             precision = torch.bfloat16 if layer_map.is_cuda else None
             begin = self.domain.begin_at(self.domain.start, images, layer_map, maps.masks(layer_map, self.domain.spaces))
-            inversion = invert(self.domain, images, layer_map, self.steps, precision=precision, **begin)
+            inversion = invert(self.domain, images, layer_map, self.steps, "sam" if isinstance(method, float) else method,
+                               precision=precision, **begin)
             inversion.layer_map = layer_map
             return inversion
         return self.once(("inversion", kind, method), make)

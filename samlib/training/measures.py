@@ -30,11 +30,12 @@ ROOM = 24 / 256  # of the side: how far from its segment an edit may move an out
 SMALLEST = 0.002  # share of an image below which nobody sees the segment that an edit is about
 
 
-def invert(domain, images, layer_map, steps, **options):
-    """All images as one batch, with the masks of their layer maps. `options` go to `optimize`; without a start, from the mean w."""
+def invert(domain, images, layer_map, steps, method="sam", **options):
+    """All images as one batch, with the masks of their layer maps, at the rates of `method`. `options` go to `optimize`; without a start,
+    from the mean w."""
     masks = maps.masks(layer_map, domain.spaces)
     return optimize(domain.generator, images, masks, domain.metric, steps=steps, weights=domain.weights,
-                    learning_rate=domain.learning_rate, delta_learning_rate=domain.delta_learning_rate, progress=False, **options)
+                    learning_rate=domain.rate_of(method), delta_learning_rate=domain.delta_learning_rate, progress=False, **options)
 
 
 @torch.no_grad()

@@ -218,7 +218,7 @@ def train_predictor(
         start_at(model, torch.stack([maps.float().mean() for maps in error_maps.unbind(1)]) / scale.flatten())
 
     def loss(index: Tensor, random: torch.Generator) -> Tensor:
-        x, truth = loop.flip(random, loop.as_float(images[index]), error_maps[index].float())
+        x, truth = loop.shift(random, *loop.flip(random, loop.as_float(images[index]), error_maps[index].float()))
         x = loop.photometric(random, x, strength).contiguous(memory_format=torch.channels_last)
         return F.mse_loss(at_size(model(x).float(), truth.shape[2:]), truth / scale)
 
