@@ -42,7 +42,7 @@ class Run:
     steps: int
     out: Path
     quantiles: int = 8
-    tau: float | None = None  # chosen by `measures.choose_tau`
+    tau: float | None = None  # given, or chosen by `measures.choose_tau`
     found: dict = field(default_factory=dict)
 
     def once(self, key, make):
@@ -144,7 +144,7 @@ def main(arguments=None):
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--parts", nargs="+", default=[part for part in PARTS if part != "starts"], choices=list(PARTS),
                         help="`starts` needs encoders, which the others do not")
-    parser.add_argument("--tau", type=float, help="for edits, pictures and laws when `tau` is not among the parts")
+    parser.add_argument("--tau", type=float, help="the only one that part `tau` measures, and that of edits, pictures, laws and starts")
     parser.add_argument("--quantiles", type=int, default=8, help="how many thresholds beside the paper's")
     parser.add_argument("--metric", help="default: that of the domain.json, or st-lpips-vgg")
     parser.add_argument("--device")
