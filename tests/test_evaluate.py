@@ -139,8 +139,8 @@ class Row:
     class domain:
         spaces = ("W+",)
 
-    def __init__(self, rows):
-        self.rows = {"W+": (15.0, 0.5, 1.0), **rows}
+    def __init__(self, rows, tau=None):
+        self.rows, self.tau = {"W+": (15.0, 0.5, 1.0), **rows}, tau
 
     def once(self, key, make):
         psnr, lpips, share = self.rows.get(key[2], (0.0, 1.0, 0.0))
@@ -156,6 +156,13 @@ def test_choice_of_tau(monkeypatch, rows, tau, reached):
     run, result = Row(rows), {}
     measures.choose_tau(run, result, lambda: None)
     assert (run.tau, result["reached"]) == (tau, reached)
+
+
+def test_a_run_that_has_its_tau_is_measured_at_that_alone(monkeypatch):
+    monkeypatch.setattr(measures, "quantile_taus", lambda run: [0.1, 0.2])
+    run, result = Row({0.1: (25.0, 0.1, 0.9), 0.15: (18.0, 0.1, 0.1)}, tau=0.15), {}
+    measures.choose_tau(run, result, lambda: None)
+    assert (run.tau, result["reached"], result["gain"]) == (0.15, False, 3.0)
 
 
 def test_the_segment_of_an_edit():
