@@ -355,4 +355,5 @@ def test_a_shipped_domain_inverts_as_its_training_did():
     for name in samlib.domains():
         domain, recipe = samlib.load(name, "cpu"), (category if name in scenes.FACTORS else biggan_domain).INVERSION
         assert {key: getattr(domain, key) for key in recipe} == recipe
+        assert domain.sam_learning_rate == (category.SAM_RATE if name in scenes.FACTORS else None)
         assert {space.name for space in domain.spaces[1:]} == {*domain.delta_learning_rate}
