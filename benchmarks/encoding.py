@@ -12,7 +12,7 @@ import torch
 import samlib
 from samlib import encode, scenes
 from samlib.arguments import positive
-from samlib.domains import pick_device
+from samlib.devices import pick_device
 from samlib.scenes import FACTORS
 
 

@@ -34,7 +34,7 @@ def weight(text):
 
 
 def device(text):
-    """What `domains.pick_device` takes; it knows those of torch, one of which holds no numbers at all."""
+    """What `devices.pick_device` takes; it knows those of torch, one of which holds no numbers at all."""
     if text.split(":")[0] == "meta":
         raise argparse.ArgumentTypeError(f"{text!r} computes nothing; want cpu, cuda, cuda:1, ...")
     return text

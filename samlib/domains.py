@@ -23,6 +23,7 @@ from samlib import methods, official, paths
 from samlib.baselines import pti
 from samlib.checkpoints import load_generator, load_tensors
 from samlib.classifier import SceneClassifier
+from samlib.devices import pick_device
 from samlib.domain_files import file_of, missing, read_description
 from samlib.edit import acts_in, edit
 from samlib.images import check, check_valid, framed, to_square
@@ -48,7 +49,7 @@ class Domain:
                 optimization, and one pass leaves larger ones.
     steps       of the optimization; weights: of its objective;
     learning_rate: of w; sam_learning_rate: of w in "sam", None: the same. Where features may change, too, w+ need not go far, and
-                edits go further from where it is usual. delta_learning_rate: of the feature changes, or space name -> rate. The
+                from where it is usual edits may go further. delta_learning_rate: of the feature changes, or space name -> rate. The
                 scales of all are the generator's own.
     start       name of the encoder that the optimization begins at, or several, of which each image begins at what comes closest to
                 it; None: the mean w.
@@ -310,19 +311,6 @@ def load(name, device=None):
     domain.left = settings.get("left", {})
     domain.directions = {name: domain.directions[name] for name in sorted(found, key=[*strengths, *found].index)}  # as listed there
     return domain
-
-
-def pick_device(name=None):
-    """A torch.device; None is the GPU where there is one. ValueError for one that this machine does not have."""
-    if not name:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-        return device
-    # RuntimeError: a name, number or backend that torch does not know; AssertionError: torch built without CUDA
-    except (RuntimeError, AssertionError):
-        raise ValueError(f"no device {str(name)!r} on this machine; cpu always is") from None
 
 
 def _whole(steps) -> int:

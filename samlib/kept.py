@@ -20,7 +20,7 @@ from samlib.images import to_square
 from samlib.inversion import Inversion, joined
 from samlib.segmenters import Later
 
-CODE = ("baselines", "biggan", "biggan_layers", "classifier", "domains", "encode", "encoder_networks", "features", "images",
+CODE = ("baselines", "biggan", "biggan_layers", "classifier", "devices", "domains", "encode", "encoder_networks", "features", "images",
         "inversion", "invertibility", "irse", "layer_map", "memory", "methods", "objective", "official", "optimize", "perceptual",
         "precision", "predict", "segmenters", "segmenters_photos", "spaces", "stylegan2")
 SETTINGS = ("name", "tau", "steps", "weights", "delta_learning_rate", "start", "aspect", "view")

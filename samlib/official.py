@@ -13,6 +13,7 @@ import torch
 from samlib import download, encode, paths, segmenters
 from samlib.checkpoints import load_generator
 from samlib.classifier import ImageNetClassifier, imagenet_classes
+from samlib.devices import pick_device
 from samlib.images import box_of, framed
 from samlib.invertibility import load_predictor
 from samlib.irse import load_encoder
@@ -71,7 +72,7 @@ def load(name, device=None, *, facts=None, folder=None, progress=True):
     are those in the folder that end in .npy. FetchError for a file that cannot be had; ValueError for one that is another
     than the one first seen, or is no such file.
     """
-    from samlib.domains import Domain, pick_device
+    from samlib.domains import Domain
 
     facts, folder, device = facts or OFFICIAL[name], Path(folder or paths.weights() / name), pick_device(device)
     files = _files(name, folder, facts, progress)

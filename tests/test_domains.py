@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 import samlib
 from samlib import domain_files, layer_map, methods, paths, scenes
 from samlib.checkpoints import save_tensors
-from samlib.domains import pick_device
+from samlib.devices import pick_device
 from samlib.images import read_image
 from samlib.optimize import schedule
 from samlib.training import biggan_domain, category

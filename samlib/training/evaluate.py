@@ -19,7 +19,8 @@ import torch
 from .. import layer_map as maps
 from .. import paths
 from ..checkpoints import load_generator, load_tensors
-from ..domains import Domain, pick_device
+from ..devices import pick_device
+from ..domains import Domain
 from ..domains import load as load_domain
 from ..figures import names_of
 from ..inversion import Inversion

@@ -19,7 +19,7 @@ from torch import Tensor
 from .. import directions as find
 from .. import paths, segmenters
 from ..checkpoints import load_generator, save_generator, save_tensors
-from ..domains import pick_device
+from ..devices import pick_device
 from ..invertibility import InvertibilityPredictor
 from ..objective import Weights
 from ..optimize import DELTA_RATE

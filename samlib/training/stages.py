@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from ..arguments import file, known, parameter, positive
-from ..domains import pick_device
+from ..devices import pick_device
 
 
 def fast_matrices():
